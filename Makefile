@@ -1,0 +1,90 @@
+# Everyday commands. `make help` lists them; each target does its own set-up.
+
+# As root the virtual environment goes where the unprivileged processes of the server can read it
+# (a clone under /root is not readable); .venv is then a link to it.
+ifeq ($(shell id -u),0)
+VENV := /opt/udsrv-dev/$(shell printf %s '$(CURDIR)' | sha256sum | cut -c1-12)/venv
+else
+VENV := $(CURDIR)/.venv
+endif
+PORT ?= 8080
+PYTEST_ARGS ?=
+
+# Debian keeps nginx in /usr/sbin, which is not on every user's PATH.
+export PATH := $(PATH):/usr/sbin:/sbin
+# PyO3 builds for this interpreter, not for the python3 that happens to be on PATH.
+export PYO3_PYTHON := /usr/bin/python3
+export CARGO_TARGET_DIR := $(CURDIR)/target
+export PYTHONDONTWRITEBYTECODE := 1
+WITH_CARGO = PATH="$$(tools/find-cargo.sh):$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check bench lock clean
+.PHONY: writable python cargo check-python check-rust test-rust test-python nginx e2e-root
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+build: python cargo  ## build the release wheel into dist/ and install it into .venv
+	@$(WITH_CARGO) tools/build-wheel.sh $(VENV)
+
+run: build nginx  ## serve examples/ behind an nginx of its own on http://127.0.0.1:8080 (PORT=...)
+	@exec $(VENV)/bin/python tools/run_example.py --port $(PORT)
+
+test: writable python cargo  ## everything that CI runs
+	@echo 'udsrv: building, and checking beside it (the first time compiles for some minutes)'
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check build test-rust nginx e2e-root
+	@$(MAKE) --no-print-directory test-python
+
+check: check-python check-rust  ## format, lint, types, import rules
+
+bench: build  ## CPU time per request beside other servers
+	@$(VENV)/bin/python benchmarks/run.py
+
+lock:  ## pin requirements/dev.in again, as requirements/dev.txt
+	@tools/lock-requirements.sh
+
+clean:  ## remove everything that these targets made
+	rm -rf target dist .cache .venv $(filter /opt/udsrv-dev/%,$(patsubst %/venv,%,$(VENV)))
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the parts -------------------------------------------------------------------------------------
+
+writable:
+	@for made in target dist .cache .venv; do \
+	    [ ! -e $$made ] || [ -w $$made ] || \
+	    { echo "udsrv: $$made was made by another user; remove it with: sudo make clean" >&2; exit 1; }; \
+	done
+
+python: writable
+	@tools/ensure-programs.sh ensurepip
+	@tools/make-venv.sh $(VENV) requirements/dev.txt
+
+cargo: writable
+	@tools/ensure-programs.sh cc libc-headers
+	@tools/find-cargo.sh >/dev/null
+
+check-python: python
+	@tools/ensure-programs.sh shellcheck
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	PYTHONPATH=src $(VENV)/bin/lint-imports --no-cache
+	shellcheck .ci/run tools/*.sh $(wildcard tests/support/*.sh tests/e2e/*.sh packaging/udsrv.data/scripts/*)
+
+check-rust: cargo
+	$(WITH_CARGO) cargo fmt --check
+	$(WITH_CARGO) cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+
+test-rust: cargo
+	$(WITH_CARGO) cargo test --quiet --locked --workspace
+
+test-python: python
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+nginx:
+	@tools/ensure-programs.sh nginx
+
+# The tree that tests/e2e boots; only root can boot it.
+e2e-root:
+	@[ "$$(id -u)" != 0 ] || { tools/ensure-programs.sh systemd-nspawn && tests/e2e/make-root.sh .cache/e2e; }

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Make sure that programs exist: install the Debian packages that hold them when root, else name them.
+#
+# usage: ensure-programs.sh PROGRAM...
+# Packages are installed without letting them start a daemon: policy-rc.d(8) refuses for the moment,
+# and what was there before is put back.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+is_there() {
+    case $1 in
+        ensurepip) /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        libc-headers) [ -e /usr/include/stdio.h ] ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+package_of() {
+    case $1 in
+        cc) echo gcc ;;
+        ensurepip) echo python3-venv ;;
+        libc-headers) echo libc6-dev ;;
+        systemd-nspawn) echo systemd-container ;;
+        cargo) echo cargo-web ;;
+        rustc) echo rustc-web ;;
+        cargo-clippy) echo rust-web-clippy ;;
+        cargo-fmt) echo rustfmt-web ;;
+        *) echo "$1" ;;
+    esac
+}
+
+missing_packages() {
+    for program in "$@"; do
+        is_there "$program" || package_of "$program"
+    done
+}
+
+policy=/usr/sbin/policy-rc.d
+restore_policy() {
+    rm -f "$policy"
+    [ ! -e "$policy.before-udsrv" ] || mv "$policy.before-udsrv" "$policy"
+}
+
+install_without_starting() {
+    [ ! -e "$policy" ] || mv "$policy" "$policy.before-udsrv"
+    trap restore_policy EXIT
+    trap 'exit 1' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    export DEBIAN_FRONTEND=noninteractive
+    # A third-party source that is down must not stop us; what is missing shows in the install.
+    apt-get update -qq || true
+    apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+packages=$(missing_packages "$@" | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "udsrv: to go on, install: apt-get install $packages" >&2
+    exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "udsrv: these Debian packages, or what your distribution calls them, are missing: $packages" >&2
+    exit 1
+fi
+echo "udsrv: installing $packages" >&2
+# shellcheck disable=SC2086  # one word per package
+install_without_starting $packages
+still_missing=$(missing_packages "$@" | tr '\n' ' ')
+[ -z "$still_missing" ] || {
+    echo "udsrv: installed, and still missing: $still_missing" >&2
+    exit 1
+}
