@@ -1,0 +1,39 @@
+"""What /proc says about a process. Source: proc(5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """Return the fields of ``/proc/PID/status``, such as ``Uid``, ``Groups`` and ``CapEff``."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def title_of(pid: int) -> str:
+    """Return what ``ps`` shows as the arguments; empty when the process is gone or a zombie."""
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return raw.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of every thread of ``pid``, oldest first."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return sorted(found)
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Return the children of ``pid``, their children, and so on."""
+    found = children_of(pid)
+    for child in found:
+        found += children_of(child)
+    return found
