@@ -29,7 +29,7 @@ build: python cargo  ## build the release wheel into dist/ and install it into .
 	@$(WITH_CARGO) tools/build-wheel.sh $(VENV)
 
 run: build nginx  ## serve examples/ behind an nginx of its own on http://127.0.0.1:8080 (PORT=...)
-	@exec $(VENV)/bin/python tools/run_example.py --port $(PORT)
+	@PYTHONPATH=tests exec $(VENV)/bin/python tools/run_example.py --port $(PORT)
 
 test: writable python cargo  ## everything that CI runs
 	@echo 'udsrv: building, and checking beside it (the first time compiles for some minutes)'

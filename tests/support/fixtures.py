@@ -67,7 +67,7 @@ def _kill_survivors() -> dict[int, str]:
 
 @pytest.fixture
 def start_udsrv(shared_directory: Path) -> Iterator[Callable[..., servers.Udsrv]]:
-    """Return ``servers.start`` for this test's directory; at its end nothing may be left running."""
+    """Return ``servers.start`` for this test; at its end nothing may be left running."""
     started: list[servers.Udsrv] = []
 
     def start(app: str, *options: str, ready: bool = True, **details: object) -> servers.Udsrv:

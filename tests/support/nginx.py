@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.accounts import IS_ROOT
 from support.log_file import LogFile
-from support.waiting import PATIENCE_S, WaitError
+from support.waiting import ENDS_WITH_US, PATIENCE_S, WaitError
 
 NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin") or "nginx"
 
@@ -87,9 +87,14 @@ def start(directory: Path, http_config: str, *, user: str = "www-data") -> Nginx
     error_log = LogFile(directory / "error.log")
     error_log.path.touch()
     process = subprocess.Popen(
-        [NGINX, "-p", directory, "-c", main, "-e", error_log.path],
+        [*ENDS_WITH_US, NGINX, "-p", directory, "-c", main, "-e", error_log.path],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    error_log.wait_for(r"start worker processes", unless_ends=process.pid)
-    return Nginx(process, directory, error_log, LogFile(directory / "access.log"))
+    instance = Nginx(process, directory, error_log, LogFile(directory / "access.log"))
+    try:
+        error_log.wait_for(r"start worker processes", unless_ends=process.pid)
+    except BaseException:
+        instance.stop()
+        raise
+    return instance

@@ -16,7 +16,7 @@ from support.directories import copy_readable, make_directory_of
 from support.log_file import LogFile
 from support.notify import NotifySocket
 from support.processes import children_of, descendants_of, title_of
-from support.waiting import PATIENCE_S, WaitError
+from support.waiting import ENDS_WITH_US, PATIENCE_S, WaitError
 
 UDSRV = Path(sysconfig.get_path("scripts")) / "udsrv"
 APPLICATIONS = Path(__file__).parent / "applications"
@@ -101,7 +101,7 @@ def start(
     notify = NotifySocket(directory / f"notify-{number}")
     with log.path.open("wb") as stderr:
         process = subprocess.Popen(
-            [udsrv, "--socket", socket, *options, app],
+            [*ENDS_WITH_US, udsrv, "--socket", socket, *options, app],
             cwd=directory / "app",
             env={
                 "PATH": os.environ["PATH"],

@@ -14,6 +14,9 @@ from pathlib import Path
 # Far beyond what any wait takes here, so that only a real failure runs into it.
 PATIENCE_S = 30.0
 
+# In front of a command: it gets SIGTERM when we die without having stopped it. Source: setpriv(1).
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # Source: inotify(7). Everything that changes a file's content or a directory's entries.
