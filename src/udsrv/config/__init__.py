@@ -1,0 +1,1 @@
+"""The settings: one table, three sources, one frozen value."""

@@ -1,0 +1,122 @@
+"""What to do instead of a name that is no setting here.
+
+Loaded only when such a name was given. The flags are Gunicorn's: who migrates gets the way udsrv
+does it, in one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_TLS = (
+    "udsrv opens no network port, so TLS belongs to Nginx: put the certificate into its server "
+    "block (udsrv gen-nginx --upstream-only makes the rest)"
+)
+_FRAMING = "what a request may look like is fixed and strict; leave it out"
+_NGINX_LOG = "Nginx sees every request: set its access_log and log_format"
+_STDERR = "the log goes to stderr: let the journal keep it, or redirect it"
+_STATSD = "udsrv sends no metrics; count from Nginx's access log"
+_CONTROL = "udsrv makes no control socket; stop it with SIGTERM"
+_RELOAD = "restart udsrv after a change: systemctl restart NAME"
+_PROXY_PROTOCOL = "let Nginx read it (listen ... proxy_protocol) and pass the address on in headers"
+_HANDS_OFF = "udsrv does it always; leave it out"
+
+_ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        ("--certfile", "--keyfile", "--ca-certs", "--ciphers", "--cert-reqs", "--ssl-version",
+         "--do-handshake-on-connect", "--suppress-ragged-eofs", "--http-protocols"),
+        _TLS,
+    ),
+    (("--bind",), "the setting is called socket and takes the path alone, like /run/app.sock"),
+    (("--config",), "name the file on the command line, with --config PATH"),
+    (("--reuse-port",), "all workers share one Unix socket, which has no port; leave it out"),
+    (
+        ("-k", "--worker-class"),
+        "udsrv serves WSGI with threads: leave it out and set --threads N",
+    ),
+    (
+        ("--worker-connections",),
+        "an idle connection takes no thread, so none are counted; leave it out",
+    ),
+    (
+        ("--max-requests", "--max-requests-jitter"),
+        "workers are not replaced by count; leave it out, or set MemoryMax= in the unit",
+    ),
+    (
+        ("-t", "--timeout"),
+        "set Nginx's proxy_read_timeout for the response; the deadlines here are --start-timeout, "
+        "--head-timeout, --body-timeout, --send-timeout and --graceful-timeout",
+    ),
+    (("--reload", "--reload-engine", "--reload-extra-file"), _RELOAD),
+    (("--check-config",), "use the subcommand: udsrv check"),
+    (("--print-config",), "use the subcommand: udsrv print-config"),
+    (("--preload", "--preload-app"), "every worker imports the application itself; leave it out"),
+    (
+        ("-D", "--daemon"),
+        "udsrv stays in the foreground: run it as a unit, which udsrv gen-systemd makes",
+    ),
+    (("-p", "--pid", "--pidfile"), "the unit knows the process: systemctl show -p MainPID NAME"),
+    (
+        ("-m", "--umask"),
+        "the socket has --socket-mode; for files call os.umask() in the application",
+    ),
+    (("--initgroups", "--capture-output", "-R", "--enable-stdio-inheritance"), _HANDS_OFF),
+    (("--worker-tmp-dir",), "workers report without files; leave it out"),
+    (
+        ("--forwarded-allow-ips",),
+        "the kernel says who connects: name Nginx's user with --trusted-peer USER",
+    ),
+    (
+        ("--forwarder-headers", "--header-map"),
+        "header names with '_' never reach the application; leave it out",
+    ),
+    (("--secure-scheme-headers",), "X-Forwarded-Proto of a trusted peer is used; leave it out"),
+    (("--proxy-protocol", "--proxy-allow-from"), _PROXY_PROTOCOL),
+    (("--access-logfile", "--access-logformat", "--accesslog", "--access-log-format"), _NGINX_LOG),
+    (
+        ("--error-logfile", "--log-file", "--errorlog", "--logger-class", "--log-config",
+         "--log-config-json", "--log-config-dict", "--logconfig", "--log-syslog",
+         "--log-syslog-to", "--log-syslog-prefix", "--log-syslog-facility", "--syslog",
+         "--disable-redirect-access-to-syslog"),
+        _STDERR,
+    ),
+    (("--statsd-host", "--statsd-prefix", "--dogstatsd-tags", "--enable-backlog-metric"), _STATSD),
+    (
+        ("--root-path",),
+        "the application sees the whole path; mount it below its prefix in its own routes",
+    ),
+    (
+        ("--asgi-loop", "--asgi-lifespan"),
+        "udsrv serves WSGI; for an ASGI application give a WSGI entry point",
+    ),
+    (("--control-socket", "--control-socket-mode", "--no-control-socket"), _CONTROL),
+    (("--paste", "--paster"), "name the WSGI callable itself, like app:app"),
+    (("--spew",), "trace in the application: sys.settrace()"),
+    (("--no-sendfile", "--sendfile"), "let Nginx send files; leave it out"),
+    (
+        ("--strip-header-spaces", "--permit-obsolete-folding", "--casefold-http-method",
+         "--permit-unconventional-http-method", "--permit-unconventional-http-version",
+         "--tolerate-dangerous-framing"),
+        _FRAMING,
+    ),
+)  # fmt: skip
+
+REFUSED = {flag: sentence for flags, sentence in _ROWS for flag in flags}
+
+
+def instead_of(flag: str, written: str, known: Iterable[str], *, what: str) -> str:
+    """Say what to do instead of ``flag``, which the operator spelled ``written``.
+
+    ``what`` is the word for the kind of name that ``known`` lists: flag, variable, setting.
+    """
+    attached = flag[:2] if flag[:1] == "-" and flag[1:2] != "-" else flag
+    sentence = REFUSED.get(flag) or REFUSED.get(attached)
+    if sentence is None and flag.startswith("--ssl-"):
+        sentence = _TLS
+    if sentence is not None:
+        return f"{written}: {sentence}"
+    import difflib
+
+    near = difflib.get_close_matches(written, list(known), n=1)
+    more = f"did you mean {near[0]}?" if near else "udsrv --help lists what there is"
+    return f"{written}: no such {what}; {more}"
