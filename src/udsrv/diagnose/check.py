@@ -1,0 +1,37 @@
+"""``udsrv check``: everything that a start would refuse, without starting.
+
+Runs as: root, or the operator's own uid; the application is imported in a dropped child.
+"""
+
+from __future__ import annotations
+
+import os
+
+from udsrv.config.model import Settings
+from udsrv.log import LEVELS, Log
+from udsrv.master import boot
+from udsrv.master.accounts import accounts, group_name, user_name
+from udsrv.master.launch import check_application
+from udsrv.privileged.directories import open_directory
+
+
+def check(settings: Settings) -> int:
+    """Print a line per point, stop at the first that fails, and return the exit code.
+
+    Raises:
+        ConfigError, PrivilegeError: what a start would refuse.
+    """
+    log = Log("check", level=LEVELS["info"], timestamps=False)
+    print(f"ok  settings     {settings.app} on {settings.socket}")
+    who = accounts(settings)
+    print(f"ok  user         {who.app.pw_name} (uid {who.app.pw_uid})", flush=True)
+    boot.confine(who)
+    launch = boot.prepare(settings, who, log, stderr_fd=2)
+    directory = open_directory(os.path.dirname(settings.socket))
+    owner = f"{user_name(who.socket_uid)}:{group_name(who.socket_gid)}"
+    print(f"ok  directories  {directory.path}: nobody else can replace what is in it")
+    print(f"ok  socket       would be {owner} {settings.socket_mode:04o}", flush=True)
+    code = boot.preflight(launch, who) or check_application(launch)
+    if code == 0:
+        print("ok  application  loads")
+    return code

@@ -1,0 +1,390 @@
+"""The running master: one thread, one epoll.
+
+Runs as: root. Imports the standard library only.
+
+It listens to signals, to its supervisors' channels, to the listener's hang-up and to what happens
+at the socket's path. Decisions are in ``generations``; here they are carried out.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import math
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from udsrv.backoff import Backoff
+from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError, UsageError
+from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
+from udsrv.log import Log
+from udsrv.master.generations import (
+    MARGIN_S,
+    Action,
+    Drain,
+    Generation,
+    Kill,
+    Start,
+    State,
+    next_actions,
+    next_wake_s,
+)
+from udsrv.master.launch import Launch, start_supervisor
+from udsrv.master.signals import MEANINGS, Meaning
+from udsrv.master.systemd import Notifier
+from udsrv.master.terminal import TerminalRelay
+from udsrv.master.watch import PathWatch
+from udsrv.privileged.listener import SocketPath
+
+# How long a quick stop waits for application code to return before it is killed.
+QUICK_STOP_S = 1.0
+# A listener that is hung up this often within a minute is not given to the old generation again.
+HANG_UPS_A_MINUTE = 3
+# The exit codes that a supervisor may report; anything else is our bug.
+_EXIT_CODES = {
+    error.exit_code for error in (UsageError, AppLoadError, PrivilegeError, ConfigError, UdsrvError)
+}
+
+
+class Master:
+    """Keeps one generation serving the socket's path until it is told to stop."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        path: SocketPath,
+        log: Log,
+        notifier: Notifier,
+        relay: TerminalRelay | None,
+        describe_ready: str,
+    ) -> None:
+        self._launch = launch
+        self._path = path
+        self._log = log
+        self._notifier = notifier
+        self._relay = relay
+        self._describe_ready = describe_ready
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._generations: dict[int, Generation] = {}
+        self._channels: dict[int, Channel] = {}
+        self._wanted = 1
+        self._last_number = 0
+        self._backoff = Backoff()
+        self._may_start_s = 0.0
+        self._published = False
+        self._watch: PathWatch | None = None
+        self._hang_ups: collections.deque[float] = collections.deque(maxlen=HANG_UPS_A_MINUTE)
+        self._stopping = False
+        self._exit_code = 0
+        self._listener = path.stage()
+
+    def run(self) -> int:
+        """Serve until stopped; return the exit code."""
+        signals = self._catch_signals()
+        self._add(signals, select.EPOLLIN, lambda: self._handle_signals(signals))
+        self._watch_listener()
+        if self._relay is not None:
+            self._add(self._relay.read_fd, select.EPOLLIN, self._relay.copy)
+        self._notifier.send(f"STATUS=starting {self._launch.settings.app}")
+        while not self._stopping or self._generations:
+            self._decide()
+            self._wait()
+        self._notifier.send(f"STATUS=stopped, exit code {self._exit_code}")
+        if self._relay is not None:
+            self._relay.copy()
+        return self._exit_code
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    def _add(self, fd: int, events: int, handler: Callable[[], None]) -> None:
+        self._epoll.register(fd, events)
+        self._handlers[fd] = handler
+
+    def _remove(self, fd: int) -> None:
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(fd)
+        self._handlers.pop(fd, None)
+
+    def _wait(self) -> None:
+        wake_s = self._next_wake_s()
+        timeout = -1.0 if wake_s is None else max(0.0, wake_s - time.monotonic())
+        for fd, _ in self._epoll.poll(timeout):
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                handler()
+
+    def _next_wake_s(self) -> float | None:
+        may_start_s = math.inf if self._stopping else self._may_start_s
+        wake_s = next_wake_s(
+            list(self._generations.values()), wanted=self._wanted, may_start_s=may_start_s
+        )
+        return None if wake_s == math.inf else wake_s
+
+    # -- generations --------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        actions = next_actions(
+            list(self._generations.values()),
+            wanted=self._wanted,
+            may_start_s=math.inf if self._stopping else self._may_start_s,
+            now_s=time.monotonic(),
+        )
+        for action in actions:
+            self._act(action)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Start():
+                self._start()
+            case Drain(number):
+                self._finish(number, Kind.DRAIN, self._launch.settings.graceful_timeout)
+            case Kill(number):
+                self._kill_late(number)
+
+    def _start(self) -> None:
+        self._last_number += 1
+        number = self._last_number
+        pid, channel = start_supervisor(self._launch, number, self._listener)
+        now_s = time.monotonic()
+        deadline_s = now_s + self._launch.settings.start_timeout + MARGIN_S
+        self._generations[number] = Generation(number, pid, now_s, deadline_s)
+        self._channels[number] = channel
+        self._add(channel.fileno(), select.EPOLLIN, lambda: self._read(number))
+        self._log.debug(f"generation {number} is starting, supervisor pid {pid}")
+
+    def _read(self, number: int) -> None:
+        try:
+            for record in self._channels[number].receive_up():
+                self._take(number, record)
+        except ChannelClosedError:
+            # What an exit looks like from here: the status follows by SIGCHLD.
+            self._remove(self._channels[number].fileno())
+            self._generations[number] = self._generations[number].ending(time.monotonic())
+        except ChannelError as error:
+            self._remove(self._channels[number].fileno())
+            self._log.error(f"generation {number} sent {error} and is killed")
+            self._kill(number)
+
+    def _take(self, number: int, record: Record) -> None:
+        generation = self._generations[number]
+        if record.kind is Kind.READY and generation.state is State.STARTING:
+            self._generations[number] = generation.ready()
+            self._became_ready(number)
+        elif record.kind is Kind.FAILED and generation.state is State.STARTING:
+            code = record.value if record.value in _EXIT_CODES else UdsrvError.exit_code
+            self._failed(number, code)
+
+    def _became_ready(self, number: int) -> None:
+        if not self._published:
+            self._publish()
+            self._published = True
+        self._log.info(f"ready: {self._describe_ready}")
+        self._notifier.send("READY=1", f"STATUS=serving {self._path.path}, generation {number}")
+
+    def _publish(self) -> None:
+        try:
+            self._path.publish()
+        except PrivilegeError as error:
+            self._log.error(str(error))
+            self._stop(Kind.STOP, 0.0, error.exit_code)
+            return
+        if self._watch is None:
+            self._watch = PathWatch(self._path.parent.fd, self._path.name)
+            self._add(self._watch.fileno(), select.EPOLLIN, self._look_at_path)
+
+    def _failed(self, number: int, code: int) -> None:
+        """Take note that a generation can't start: fatal for the first one only."""
+        serving = [one.number for one in self._generations.values() if one.state is State.READY]
+        if not self._published:
+            self._exit_code = code
+            self._stopping = True
+        elif serving:
+            self._wanted = max(serving)
+            self._log.error(
+                f"generation {number} did not start (code {code});"
+                f" generation {self._wanted} goes on serving"
+            )
+        self._finish(number, Kind.STOP, 0.0)
+
+    def _finish(self, number: int, kind: Kind, within_s: float) -> None:
+        generation = self._generations[number]
+        self._channels[number].send(Record(kind, int(within_s * 1000)))
+        self._generations[number] = generation.draining(time.monotonic() + within_s + MARGIN_S)
+
+    def _kill_late(self, number: int) -> None:
+        generation = self._generations[number]
+        self._log.error(
+            f"generation {number} (pid {generation.pid}) missed its deadline while"
+            f" {generation.state.value} and is killed"
+        )
+        self._kill(number)
+
+    def _kill(self, number: int) -> None:
+        """Kill a supervisor, and its workers with it; it stays a zombie until it is reaped."""
+        generation = self._generations[number]
+        os.kill(generation.pid, signal.SIGKILL)
+        self._generations[number] = replace(generation, deadline_s=None)
+
+    # -- children -----------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for one in list(self._generations.values()):
+                if one.pid == pid:
+                    self._take_last_words(one.number)
+                    self._ended(self._generations[one.number], os.waitstatus_to_exitcode(status))
+
+    def _take_last_words(self, number: int) -> None:
+        """Read what the supervisor sent before it exited: its exit may be noticed first."""
+        with contextlib.suppress(ChannelError):
+            for record in self._channels[number].receive_up():
+                self._take(number, record)
+
+    def _ended(self, generation: Generation, code: int) -> None:
+        number = generation.number
+        channel = self._channels.pop(number)
+        self._remove(channel.fileno())
+        channel.close()
+        del self._generations[number]
+        self._kill_strays()
+        if generation.state is State.DRAINING or self._stopping:
+            self._log.debug(f"generation {number} has ended")
+            return
+        lived_s = time.monotonic() - generation.started_s
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        if not self._published:
+            self._log.error(f"the supervisor {how} before the application was ready")
+            self._exit_code = code if code in _EXIT_CODES else UdsrvError.exit_code
+            self._stopping = True
+            return
+        self._backoff = self._backoff.after_death(lived_s)
+        self._may_start_s = time.monotonic() + self._backoff.delay_s
+        wait = f" in {self._backoff.delay_s:g} s" if self._backoff.delay_s else ""
+        self._log.error(f"the supervisor of generation {number} {how}; a new one starts{wait}")
+
+    def _kill_strays(self) -> None:
+        """Kill what escaped a worker by a double fork and was adopted by us.
+
+        A stray that kept the listener would go on taking connections. Killing one may bring up
+        its own children, so look until only supervisors are left.
+        """
+        known = {one.pid for one in self._generations.values()}
+        children = Path(f"/proc/self/task/{os.getpid()}/children")
+        while True:
+            strays = {int(pid) for pid in children.read_text().split()} - known
+            if not strays:
+                return
+            for pid in strays:
+                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+    # -- the socket ---------------------------------------------------------------------------
+
+    def _watch_listener(self) -> None:
+        # An empty mask: only the hang-up is reported, which nobody has to ask for.
+        self._add(self._listener.fileno(), 0, self._hung_up)
+
+    def _hung_up(self) -> None:
+        """Publish a fresh listener: somebody has shut the shared one down for everybody."""
+        old: socket.socket = self._listener
+        self._remove(old.fileno())
+        now_s = time.monotonic()
+        self._hang_ups.append(now_s)
+        often = len(self._hang_ups) == HANG_UPS_A_MINUTE and now_s - self._hang_ups[0] < 60
+        try:
+            self._listener = self._path.stage()
+            if self._published:
+                self._path.publish()
+        except PrivilegeError as error:
+            self._log.error(f"the listener was hung up and can't be replaced: {error}")
+            self._stop(Kind.STOP, 0.0, error.exit_code)
+            return
+        old.close()
+        self._watch_listener()
+        if not often:
+            for channel in self._channels.values():
+                channel.send(Record(Kind.LISTENER, 0, self._listener.fileno()))
+        self._wanted = self._last_number + 1
+        consequence = (
+            "again: only a new generation gets the next one"
+            if often
+            else "a fresh one is published, and the workers are replaced"
+        )
+        self._log.error(
+            f"a process of the application has shut the listener of {self._path.path} down:"
+            f" {consequence}"
+        )
+
+    def _look_at_path(self) -> None:
+        assert self._watch is not None
+        if not self._watch.changed() or self._stopping:
+            return
+        ours = self._path.is_ours()
+        if ours is None:
+            self._restore()
+        elif not ours:
+            self._log.error(
+                f"{self._path.path} has been replaced by something that is not ours, which is left"
+                " alone: nobody can connect until it is removed"
+            )
+
+    def _restore(self) -> None:
+        if self._path.restore():
+            self._log.warning(f"{self._path.path} was removed; it is back, nothing queued was lost")
+            return
+        self._log.warning(f"{self._path.path} was removed; a fresh listener takes its place")
+        self._listener.shutdown(socket.SHUT_RDWR)  # everybody learns of it in the usual way
+
+    # -- signals ------------------------------------------------------------------------------
+
+    def _catch_signals(self) -> int:
+        read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        for number in MEANINGS:
+            signal.signal(number, lambda *_: None)
+        return read_fd
+
+    def _handle_signals(self, read_fd: int) -> None:
+        reap = False
+        for number in os.read(read_fd, 4096):
+            meaning = MEANINGS.get(signal.Signals(number))
+            name = signal.Signals(number).name
+            if meaning is Meaning.REAP:
+                reap = True
+            elif meaning is Meaning.STOP_GRACEFULLY:
+                self._stop_by(name, Kind.STOP, self._launch.settings.graceful_timeout)
+            elif meaning is Meaning.STOP_QUICKLY:
+                self._stop_by(name, Kind.STOP, 0.0)
+            elif meaning is Meaning.IGNORE:
+                self._log.warning(f"{name} has no meaning yet and is ignored")
+        if reap:
+            self._reap()
+
+    def _stop_by(self, name: str, kind: Kind, within_s: float) -> None:
+        how = f"within {within_s:g} s" if within_s else "now"
+        self._log.info(f"{name}: stopping {how}")
+        self._stop(kind, within_s, self._exit_code)
+
+    def _stop(self, kind: Kind, within_s: float, exit_code: int) -> None:
+        """Take the path away, so that the queue is finite, then let every generation finish."""
+        self._exit_code = exit_code
+        if not self._stopping:
+            self._stopping = True
+            self._notifier.send("STOPPING=1", "STATUS=finishing the requests in progress")
+            self._path.withdraw_path()
+        for number in list(self._generations):
+            self._finish(number, kind, within_s)

@@ -1,0 +1,112 @@
+"""Walk to a directory and refuse a way that somebody else can redirect.
+
+Runs as: root (or the master's own uid). Imports the standard library and ``udsrv.errors`` only.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from udsrv.errors import PrivilegeError
+
+_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_SYMLINKS = 40  # as the kernel. Source: path_resolution(7)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A pinned directory: what it is called without symbolic links, and its descriptor."""
+
+    path: str
+    fd: int
+
+
+def who_may_write(facts: os.stat_result, uid: int, gid: int) -> str | None:
+    """Say who besides root and ``uid`` may write a file with these facts; None when nobody. Pure.
+
+    ``gid`` is a group that counts as the caller's own.
+    """
+    if facts.st_uid not in (0, uid):
+        return f"uid {facts.st_uid}, its owner"
+    if facts.st_mode & stat.S_IWOTH:
+        return "everybody"
+    if facts.st_mode & stat.S_IWGRP and facts.st_gid not in (0, gid):
+        return f"group {facts.st_gid}"
+    return None
+
+
+def open_directory(path: str) -> Directory:
+    """Open the absolute ``path``, having checked every directory and symbolic link on the way.
+
+    A sticky directory may be writable by others: what is ours in it stays ours.
+    Source: path_resolution(7), unlink(2) EPERM.
+
+    Raises:
+        PrivilegeError: a component is missing, can't be entered, or could be replaced by others.
+    """
+    pending = [name for name in reversed(path.split("/")) if name]
+    links = 0
+    here = Directory("/", os.open("/", _OPEN_DIRECTORY))
+    try:
+        while True:
+            _check(here)
+            if not pending:
+                return here
+            name = pending.pop()
+            full = os.path.join(here.path, name)
+            target = _symlink(here, name, full)
+            if target is None:
+                here = _step(here, name, full)
+                continue
+            links += 1
+            if links > _MOST_SYMLINKS:
+                raise PrivilegeError(f"{path}: too many symbolic links")
+            pending += [part for part in reversed(target.split("/")) if part]
+            if target.startswith("/"):
+                os.close(here.fd)
+                here = Directory("/", os.open("/", _OPEN_DIRECTORY))
+    except BaseException:
+        os.close(here.fd)
+        raise
+
+
+def _symlink(here: Directory, name: str, full: str) -> str | None:
+    try:
+        facts = os.stat(name, dir_fd=here.fd, follow_symlinks=False)
+        if not stat.S_ISLNK(facts.st_mode):
+            return None
+        target = os.readlink(name, dir_fd=here.fd)
+    except OSError as error:
+        raise PrivilegeError(f"{full}: {error.strerror}") from error
+    if facts.st_uid not in (0, os.geteuid()):
+        raise PrivilegeError(f"{full} is a symbolic link of uid {facts.st_uid}, who can move it")
+    return target
+
+
+def _step(here: Directory, name: str, full: str) -> Directory:
+    if name == "..":
+        full = os.path.dirname(here.path)
+    elif name == ".":
+        full = here.path
+    try:
+        fd = os.open(name, _OPEN_DIRECTORY, dir_fd=here.fd)
+    except OSError as error:
+        raise PrivilegeError(f"{full}: {error.strerror}") from error
+    os.close(here.fd)
+    return Directory(full, fd)
+
+
+def _check(directory: Directory) -> None:
+    facts = os.fstat(directory.fd)
+    writer = who_may_write(facts, os.geteuid(), os.getegid())
+    if writer is None or (facts.st_mode & stat.S_ISVTX and facts.st_uid in (0, os.geteuid())):
+        return
+    mode = stat.S_IMODE(facts.st_mode)
+    raise PrivilegeError(
+        f"{directory.path} (uid {facts.st_uid}, gid {facts.st_gid}, mode {mode:04o}) is writable"
+        f" by {writer}, who could replace what is in it:"
+        f" make it root's with 'chown root:root {directory.path}; chmod 0755 {directory.path}',"
+        " or choose another directory"
+    )

@@ -1,0 +1,325 @@
+"""The running supervisor: one thread, one epoll.
+
+Runs as: the application's user, sealed. Decisions are in ``children``; here they are carried out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from udsrv.backoff import Backoff
+from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError
+from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
+from udsrv.supervisor.children import Action, Child, Kill, Spawn, State, next_actions, next_wake_s
+from udsrv.supervisor.output import OutputRelay
+from udsrv.worker.run import run_worker
+from udsrv.worker.spec import WorkerSpec
+
+# How long application code may go on after its worker's deadline before it is killed.
+MARGIN_S = 1.0
+_REPORTED_CODES = {
+    error.exit_code for error in (AppLoadError, PrivilegeError, ConfigError, UdsrvError)
+}
+
+
+class Supervisor:
+    """Keeps the wanted number of workers until the master says stop, or is gone."""
+
+    def __init__(self, spec: WorkerSpec, control: Channel, listener: socket.socket) -> None:
+        self._spec = spec
+        self._log = spec.log
+        self._control = control
+        self._listener = listener
+        self._pid = os.getpid()
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._children: dict[int, Child] = {}
+        self._channels: dict[int, Channel] = {}
+        self._outputs: dict[int, OutputRelay] = {}
+        self._backoff: dict[int, Backoff] = {}
+        self._not_before_s: dict[int, float] = {}
+        # The first worker imports alone: a mistake is reported once.
+        self._wanted = 1
+        self._was_ready = False
+        self._stopping = False
+        self._exit_code = 0
+
+    def run(self) -> int:
+        """Serve until told to stop; return the exit code."""
+        self._catch_signals()
+        self._add(self._control.fileno(), self._read_control)
+        while not self._stopping or self._children:
+            self._decide()
+            self._wait()
+        self._kill_strays()
+        for output in self._outputs.values():
+            output.drain()
+        self._control.send(Record(Kind.DRAINED))
+        return self._exit_code
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    def _add(self, fd: int, handler: Callable[[], None]) -> None:
+        self._epoll.register(fd, select.EPOLLIN)
+        self._handlers[fd] = handler
+
+    def _remove(self, fd: int) -> None:
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(fd)
+        self._handlers.pop(fd, None)
+
+    def _decide(self) -> None:
+        actions = next_actions(
+            list(self._children.values()),
+            wanted=self._wanted,
+            not_before_s=self._not_before_s,
+            now_s=time.monotonic(),
+        )
+        for action in actions:
+            self._act(action)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Spawn(slot):
+                self._spawn(slot)
+            case Kill(slot):
+                self._kill_late(slot)
+
+    def _wait(self) -> None:
+        wake_s = next_wake_s(
+            list(self._children.values()), wanted=self._wanted, not_before_s=self._not_before_s
+        )
+        timeout = -1.0 if wake_s is None else max(0.0, wake_s - time.monotonic())
+        for fd, _ in self._epoll.poll(timeout):
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                handler()
+
+    # -- workers ------------------------------------------------------------------------------
+
+    def _spawn(self, slot: int) -> None:
+        ours, theirs = Channel.pair()
+        output = OutputRelay(self._log.child(f"worker {slot}"))
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(slot, theirs, output)
+        theirs.close()
+        os.close(output.write_fd)
+        now_s = time.monotonic()
+        self._not_before_s.pop(slot, None)
+        self._children[slot] = Child(slot, pid, now_s, now_s + self._spec.settings.start_timeout)
+        self._channels[slot] = ours
+        self._add(ours.fileno(), lambda: self._read_worker(slot))
+        self._watch_output(output)
+
+    def _become_worker(self, slot: int, channel: Channel, output: OutputRelay) -> None:
+        """Turn this fork into a worker. Never returns.
+
+        Every object that this frame can reach stays alive, so nothing closes a descriptor whose
+        number has been taken over by another.
+        """
+        code = UdsrvError.exit_code
+        try:
+            os.dup2(output.write_fd, 1)
+            os.dup2(output.write_fd, 2)
+            _close_all_but({0, 1, 2, channel.fileno(), self._listener.fileno()})
+            self._reset_signals()
+            code = run_worker(self._spec, slot, channel, self._listener, self._pid)
+        except BaseException:  # the edge of a process
+            sys.excepthook(*sys.exc_info())
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+    def _watch_output(self, output: OutputRelay) -> None:
+        fd = output.fileno()
+
+        def copy() -> None:
+            if not output.copy():
+                self._remove(fd)
+                del self._outputs[fd]
+                output.close()
+
+        self._outputs[fd] = output
+        self._add(fd, copy)
+
+    def _read_worker(self, slot: int) -> None:
+        try:
+            for record in self._channels[slot].receive_up():
+                if record.kind is Kind.READY and self._children[slot].state is State.STARTING:
+                    self._children[slot] = self._children[slot].ready()
+                    self._became_ready()
+        except ChannelClosedError:
+            self._remove(self._channels[slot].fileno())
+        except ChannelError as error:
+            self._remove(self._channels[slot].fileno())
+            self._log.error(f"worker {slot} sent {error} and is killed")
+            self._kill(slot)
+
+    def _became_ready(self) -> None:
+        if self._was_ready:
+            return
+        self._was_ready = True
+        if not self._stopping:
+            self._wanted = self._spec.settings.workers
+        self._control.send(Record(Kind.READY))
+
+    def _kill_late(self, slot: int) -> None:
+        child = self._children[slot]
+        what = "didn't load the application" if child.state is State.STARTING else "didn't finish"
+        self._log.error(f"worker {slot} (pid {child.pid}) {what} in time and is killed")
+        self._kill(slot)
+
+    def _kill(self, slot: int) -> None:
+        child = self._children[slot]
+        os.kill(child.pid, signal.SIGKILL)
+        self._children[slot] = replace(child, deadline_s=None)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for child in list(self._children.values()):
+                if child.pid == pid:
+                    self._ended(child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: Child, code: int) -> None:
+        slot = child.slot
+        channel = self._channels.pop(slot)
+        self._remove(channel.fileno())
+        channel.close()
+        del self._children[slot]
+        if self._stopping:
+            return
+        if not self._was_ready:
+            self._give_up(child, code)
+            return
+        now_s = time.monotonic()
+        backoff = self._backoff.get(slot, Backoff()).after_death(now_s - child.started_s)
+        self._backoff[slot] = backoff
+        self._not_before_s[slot] = now_s + backoff.delay_s
+        self._log.error(f"worker {slot} (pid {child.pid}) {_how(code)}; {_what_next(backoff)}")
+
+    def _give_up(self, child: Child, code: int) -> None:
+        """Report that the application doesn't start; the master decides what that means."""
+        for output in self._outputs.values():
+            output.drain()
+        if code not in _REPORTED_CODES:
+            self._log.error(f"the application didn't load: its worker {_how(code)}")
+            code = AppLoadError.exit_code
+        self._control.send(Record(Kind.FAILED, code))
+        self._exit_code = code
+        self._stop_spawning()
+
+    def _stop_spawning(self) -> None:
+        self._stopping = True
+        self._wanted = 0
+
+    def _kill_strays(self) -> None:
+        """Kill what escaped a worker by a double fork and was adopted by us.
+
+        Killing one may bring up its own children, so look until none is left.
+        """
+        children = Path(f"/proc/self/task/{self._pid}/children")
+        while strays := children.read_text().split():
+            for pid in strays:
+                os.kill(int(pid), signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(int(pid), 0)
+
+    # -- the master ---------------------------------------------------------------------------
+
+    def _read_control(self) -> None:
+        try:
+            for record in self._control.receive_down():
+                if record.kind is Kind.LISTENER:
+                    self._take_listener(record)
+                else:
+                    self._finish(record)
+        except ChannelError:
+            # The master is gone, and with it everything that kept this generation in order.
+            self._remove(self._control.fileno())
+            self._finish(Record(Kind.STOP))
+            for slot in self._children:
+                self._kill(slot)
+
+    def _take_listener(self, record: Record) -> None:
+        assert record.fd is not None
+        self._listener.close()
+        self._listener = socket.socket(fileno=record.fd)
+        for channel in self._channels.values():
+            channel.send(record)
+
+    def _finish(self, record: Record) -> None:
+        """Pass the order on; a worker that is still importing has nothing to finish."""
+        self._stop_spawning()
+        deadline_s = time.monotonic() + record.value / 1000 + MARGIN_S
+        for slot, child in list(self._children.items()):
+            if child.state is State.STARTING:
+                self._kill(slot)
+            else:
+                self._channels[slot].send(record)
+                self._children[slot] = child.draining(deadline_s)
+
+    # -- signals ------------------------------------------------------------------------------
+
+    def _catch_signals(self) -> None:
+        read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        # The master speaks over its channel; a terminal's signals aren't for us.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+        def handle() -> None:
+            numbers = os.read(read_fd, 4096)
+            if signal.SIGTERM in numbers:
+                within_ms = int(self._spec.settings.graceful_timeout * 1000)
+                self._finish(Record(Kind.STOP, within_ms))
+            self._reap()
+
+        self._add(read_fd, handle)
+
+    def _reset_signals(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in (
+            signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP,
+        ):  # fmt: skip
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _how(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+
+
+def _what_next(backoff: Backoff) -> str:
+    if not backoff.delay_s:
+        return "a new one starts"
+    return (
+        f"that was death {backoff.early_deaths} in a row soon after the start;"
+        f" a new one starts in {backoff.delay_s:g} s"
+    )
+
+
+def _close_all_but(kept: set[int]) -> None:
+    first = 0
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, sys.maxsize & 0x7FFFFFFF)

@@ -1,0 +1,60 @@
+"""What the master told this process before it was exec'd.
+
+Runs as: the application's user, in a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+
+import udsrv
+from udsrv.config.model import Settings
+from udsrv.errors import ConfigError
+from udsrv.ipc import PAYLOAD_FD
+from udsrv.log import LEVELS, Log
+from udsrv.worker.spec import WorkerSpec
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The generation's number and what its workers have in common."""
+
+    generation: int
+    spec: WorkerSpec
+
+
+def read_payload() -> Payload:
+    """Read the sealed memfd at PAYLOAD_FD and close it.
+
+    Raises:
+        ConfigError: it comes from another version of udsrv than this environment has.
+    """
+    with os.fdopen(PAYLOAD_FD, "rb") as file:
+        data = json.load(file)
+    if data["version"] != udsrv.__version__:
+        raise ConfigError(
+            f"{sys.executable} has udsrv {udsrv.__version__}, but the master is"
+            f" {data['version']}: install the same version in both environments"
+        )
+    settings = Settings.from_json(data["settings"].encode())
+    log = Log("supervisor", level=LEVELS[settings.log_level], timestamps=data["timestamps"])
+    spec = WorkerSpec(settings, tuple(data["trusted_uids"]), tuple(data["trusted_gids"]), log)
+    return Payload(data["generation"], spec)
+
+
+def require_native() -> None:
+    """See that the compiled module loads in this environment.
+
+    Raises:
+        ConfigError: it is missing, or was built for another Python.
+    """
+    try:
+        from udsrv import _native  # noqa: F401 - loading it is the check
+    except ImportError as error:
+        raise ConfigError(
+            f"{sys.executable} can't load udsrv's compiled module ({error}): install"
+            f" udsrv {udsrv.__version__} in that environment, or name another with --python"
+        ) from error

@@ -1,0 +1,4 @@
+"""One worker: load the application, serve it, drain.
+
+Runs as: the application's user.
+"""

@@ -1,0 +1,110 @@
+"""The life of a worker: seal, load, serve, drain.
+
+Runs as: the application's user, in a fork of the supervisor.
+"""
+
+from __future__ import annotations
+
+import atexit
+import signal
+import socket
+import sys
+import traceback
+from types import FrameType
+
+from udsrv import _native
+from udsrv.errors import UdsrvError
+from udsrv.ipc import Channel, ChannelError, Kind, Record
+from udsrv.log import ERROR, INFO, WARNING
+from udsrv.sandbox.apply import seal_worker
+from udsrv.title import set_title
+from udsrv.worker.spec import WorkerSpec
+from udsrv.worker.target import extend_path, load
+
+
+def run_worker(
+    spec: WorkerSpec,
+    slot: int,
+    channel: Channel,
+    listener: socket.socket,
+    supervisor_pid: int,
+) -> int:
+    """Serve until told to stop; return the exit code."""
+    set_title(f"udsrv: worker {slot}")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    try:
+        seal_worker(supervisor_pid)
+        extend_path(spec.settings.chdir, spec.settings.pythonpath)
+        _serve(spec, channel, listener)
+    except UdsrvError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    atexit._run_exitfuncs()
+    return 0
+
+
+def _serve(spec: WorkerSpec, channel: Channel, listener: socket.socket) -> None:
+    settings = spec.settings
+    assert settings.app is not None
+    application = load(settings.app)
+    server = _native.Server(
+        application,
+        listener_fd=listener.fileno(),
+        control_fd=channel.fileno(),
+        on_control=lambda: _obey(server, channel),
+        on_exception=_report,
+        log=lambda level, text: _log(spec.log.level, level, text),
+        threads=settings.threads,
+        multiprocess=settings.workers > 1,
+        keep_alive_s=settings.keep_alive,
+        head_timeout_s=settings.head_timeout,
+        body_timeout_s=settings.body_timeout,
+        send_timeout_s=settings.send_timeout,
+        limit_request_line=settings.limit_request_line,
+        limit_request_fields=settings.limit_request_fields,
+        limit_request_field_size=settings.limit_request_field_size,
+        limit_request_head=settings.limit_request_head,
+        limit_request_body=settings.limit_request_body,
+        body_buffer=settings.body_buffer,
+        trusted_uids=spec.trusted_uids,
+        trusted_gids=spec.trusted_gids,
+        errors=sys.stderr,
+    )
+
+    def finish(_number: int, _frame: FrameType | None) -> None:
+        server.drain(settings.graceful_timeout, True)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.stop()
+
+    signal.signal(signal.SIGTERM, finish)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGQUIT, stop)
+    channel.send(Record(Kind.READY))
+    server.run()
+
+
+def _obey(server: _native.Server, channel: Channel) -> None:
+    try:
+        for record in channel.receive_down():
+            if record.kind is Kind.LISTENER:
+                assert record.fd is not None
+                server.replace_listener(record.fd)
+            elif record.value == 0:
+                server.stop()
+            else:
+                server.drain(record.value / 1000, record.kind is Kind.STOP)
+    except ChannelError:
+        server.stop()
+
+
+def _report(where: str, error: BaseException) -> None:
+    """Log an exception of the application's, with its whole traceback, as one write."""
+    text = "".join(traceback.format_exception(error))
+    print(f"error: {where}\n{text}", end="", file=sys.stderr, flush=True)
+
+
+def _log(wanted: int, level: int, text: str) -> None:
+    if level >= wanted:
+        word = {INFO: "", WARNING: "warning: ", ERROR: "error: "}.get(level, "debug: ")
+        print(f"{word}{text}", file=sys.stderr, flush=True)
