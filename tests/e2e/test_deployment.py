@@ -1,0 +1,81 @@
+"""The generated files, deployed as the README says, on a machine of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.machine import Machine
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "plain.py"
+SOCKET = "/run/app/app.sock"
+URL = "http://127.0.0.1/"
+
+# The three commands of the README, and where this machine keeps application and environment.
+DEPLOY = f"""
+cd /srv/app
+PATH=/opt/udsrv/bin:$PATH
+udsrv gen-nginx --socket {SOCKET} --server-name 127.0.0.1 >/etc/nginx/conf.d/app.conf
+udsrv gen-systemd --socket {SOCKET} --output /root/generated plain:app
+cp /root/generated/*.service /etc/systemd/system/
+cp /root/generated/*.conf /etc/sysusers.d/
+systemd-sysusers
+systemctl enable --now --quiet app.service
+systemctl reload nginx.service
+"""
+
+
+@pytest.fixture(scope="module")
+def site(machine: Machine) -> Machine:
+    machine.copy_in(EXAMPLE, "/srv/app/plain.py")
+    machine.shell(DEPLOY)
+    return machine
+
+
+def as_user(user: str, group: str, *command: str) -> tuple[str, ...]:
+    return ("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *command)
+
+
+def assert_serves(site: Machine) -> None:
+    assert "GET /" in site.run("curl", "--silent", "--show-error", "--fail", URL)
+
+
+def test_the_unit_is_active(site):
+    assert site.run("systemctl", "is-active", "app.service") == "active\n"
+
+
+def test_the_socket_is_root_s_and_nginx_s_group_may_connect(site):
+    assert site.run("stat", "--format", "%U:%G %a %F", SOCKET) == "root:www-data 660 socket\n"
+
+
+def test_nginx_answers_with_the_application(site):
+    assert_serves(site)
+
+
+def test_the_workers_user_cannot_remove_or_replace_the_socket(site):
+    for attack in (("rm", "-f", SOCKET), ("mv", SOCKET, "/tmp/x"), ("touch", "/run/app/x")):
+        result = site.try_run(*as_user("udsrv", "udsrv", *attack))
+        assert result.returncode != 0, attack
+        assert "Permission denied" in result.stderr
+    assert_serves(site)
+
+
+@pytest.mark.parametrize("user", [("nobody", "nogroup"), ("udsrv", "udsrv")])
+def test_neither_nobody_nor_the_workers_user_can_connect(site, user):
+    curl = ("curl", "--silent", "--show-error", "--unix-socket", SOCKET, "http://localhost/")
+    result = site.try_run(*as_user(*user, *curl))
+    assert result.returncode == 7  # curl(1): failed to connect
+    assert site.run(*as_user("www-data", "www-data", *curl))
+
+
+def test_a_stop_leaves_no_path(site):
+    site.run("systemctl", "stop", "app.service")
+    assert site.run("find", "/run", "-name", "app*") == ""
+    site.run("systemctl", "start", "app.service")
+    assert_serves(site)
+
+
+def test_the_site_is_back_after_a_reboot(site):
+    site.reboot()
+    assert_serves(site)
