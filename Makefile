@@ -2,7 +2,8 @@
 
 # As root the virtual environment goes where the unprivileged processes of the server can read it
 # (a clone under /root is not readable); .venv is then a link to it.
-ifeq ($(shell id -u),0)
+IS_ROOT := $(filter 0,$(shell id -u))
+ifdef IS_ROOT
 VENV := /opt/udsrv-dev/$(shell printf %s '$(CURDIR)' | sha256sum | cut -c1-12)/venv
 else
 VENV := $(CURDIR)/.venv
@@ -18,9 +19,13 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 export PYTHONDONTWRITEBYTECODE := 1
 WITH_CARGO = PATH="$$(tools/find-cargo.sh):$$PATH"
 
+# What must be there, in the words of tools/ensure-programs.sh.
+BUILD_NEEDS := ensurepip cc libc-headers
+TEST_NEEDS := $(BUILD_NEEDS) libpython shellcheck nginx $(if $(IS_ROOT),systemd-nspawn)
+
 .DEFAULT_GOAL := help
 .PHONY: help build run test check bench lock clean
-.PHONY: writable python cargo check-python check-rust test-rust test-python nginx e2e-root
+.PHONY: writable test-needs python cargo check-python check-rust test-rust test-python e2e-root
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -28,12 +33,13 @@ help:  ## list the targets
 build: python cargo  ## build the release wheel into dist/ and install it into .venv
 	@$(WITH_CARGO) tools/build-wheel.sh $(VENV)
 
-run: build nginx  ## serve examples/ behind an nginx of its own on http://127.0.0.1:8080 (PORT=...)
+run: build  ## serve examples/ behind an nginx of its own on http://127.0.0.1:8080 (PORT=...)
+	@tools/ensure-programs.sh nginx
 	@PYTHONPATH=tests exec $(VENV)/bin/python tools/run_example.py --port $(PORT)
 
-test: writable python cargo  ## everything that CI runs
+test: test-needs python cargo  ## everything that CI runs
 	@echo 'udsrv: building, and checking beside it (the first time compiles for some minutes)'
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check build test-rust nginx e2e-root
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check build test-rust $(if $(IS_ROOT),e2e-root)
 	@$(MAKE) --no-print-directory test-python
 
 check: check-python check-rust  ## format, lint, types, import rules
@@ -56,12 +62,16 @@ writable:
 	    { echo "udsrv: $$made was made by another user; remove it with: sudo make clean" >&2; exit 1; }; \
 	done
 
+# In one go and before anything runs in parallel: two installations at once would be in each other's way.
+test-needs: writable
+	@tools/ensure-programs.sh $(TEST_NEEDS)
+
 python: writable
 	@tools/ensure-programs.sh ensurepip
 	@tools/make-venv.sh $(VENV) requirements/dev.txt
 
 cargo: writable
-	@tools/ensure-programs.sh cc libc-headers
+	@tools/ensure-programs.sh $(BUILD_NEEDS)
 	@tools/find-cargo.sh >/dev/null
 
 check-python: python
@@ -77,14 +87,12 @@ check-rust: cargo
 	$(WITH_CARGO) cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 
 test-rust: cargo
+	@tools/ensure-programs.sh libpython
 	$(WITH_CARGO) cargo test --quiet --locked --workspace
 
 test-python: python
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-nginx:
-	@tools/ensure-programs.sh nginx
-
-# The tree that tests/e2e boots; only root can boot it.
+# The tree that tests/e2e boots; only root can make and boot it.
 e2e-root:
-	@[ "$$(id -u)" != 0 ] || { tools/ensure-programs.sh systemd-nspawn && tests/e2e/make-root.sh .cache/e2e; }
+	@tests/e2e/make-root.sh .cache/e2e

@@ -2,6 +2,7 @@
 # Make sure that programs exist: install the Debian packages that hold them when root, else name them.
 #
 # usage: ensure-programs.sh PROGRAM...
+# Three words are not programs: ensurepip (of python3-venv), libc-headers, libpython (to link with).
 # Packages are installed without letting them start a daemon: policy-rc.d(8) refuses for the moment,
 # and what was there before is put back.
 set -eu
@@ -11,6 +12,8 @@ is_there() {
     case $1 in
         ensurepip) /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         libc-headers) [ -e /usr/include/stdio.h ] ;;
+        libpython) /usr/bin/python3 -c 'import os, sys, sysconfig as s
+sys.exit(not os.path.exists(s.get_config_var("LIBDIR") + "/" + s.get_config_var("LDLIBRARY")))' ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -20,6 +23,7 @@ package_of() {
         cc) echo gcc ;;
         ensurepip) echo python3-venv ;;
         libc-headers) echo libc6-dev ;;
+        libpython) echo libpython3-dev ;;
         systemd-nspawn) echo systemd-container ;;
         cargo) echo cargo-web ;;
         rustc) echo rustc-web ;;
