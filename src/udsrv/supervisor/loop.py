@@ -320,6 +320,7 @@ def _what_next(backoff: Backoff) -> str:
 def _close_all_but(kept: set[int]) -> None:
     first = 0
     for fd in sorted(kept):
-        os.closerange(first, fd)
+        if first < fd:  # closerange takes an empty range that begins at 0 for all there is
+            os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, sys.maxsize & 0x7FFFFFFF)

@@ -38,7 +38,8 @@ def load(app: str) -> Application:
         if target.call is not None:
             found = found(*target.call.args, **dict(target.call.kwargs))
     except BaseException as error:  # whatever application code raises, SystemExit too
-        traceback.print_exception(error)
+        own_frame = error.__traceback__
+        traceback.print_exception(error.with_traceback(own_frame.tb_next if own_frame else None))
         raise AppLoadError(f"'{app}' doesn't load: {_summary(error)}") from error
     if not callable(found):
         raise AppLoadError(
