@@ -270,10 +270,13 @@ class Master:
             self._exit_code = code if code in _EXIT_CODES else UdsrvError.exit_code
             self._stopping = True
             return
-        self._backoff = self._backoff.after_death(lived_s)
-        self._may_start_s = time.monotonic() + self._backoff.delay_s
+        self._back_off(lived_s)
         wait = f" in {self._backoff.delay_s:g} s" if self._backoff.delay_s else ""
         self._log.error(f"the supervisor of generation {number} {how}; a new one starts{wait}")
+
+    def _back_off(self, lived_s: float) -> None:
+        self._backoff = self._backoff.after_death(lived_s)
+        self._may_start_s = time.monotonic() + self._backoff.delay_s
 
     def _kill_strays(self) -> None:
         """Kill what escaped a worker by a double fork and was adopted by us.
@@ -310,14 +313,17 @@ class Master:
             if self._published:
                 self._path.publish()
         except PrivilegeError as error:
+            # Not the code of a refused start, which systemd would not try again.
             self._log.error(f"the listener was hung up and can't be replaced: {error}")
-            self._stop(Kind.STOP, 0.0, error.exit_code)
+            self._stop(Kind.STOP, 0.0, UdsrvError.exit_code)
             return
         old.close()
         self._watch_listener()
         if not often:
             for channel in self._channels.values():
                 channel.send(Record(Kind.LISTENER, 0, self._listener.fileno()))
+        newest = max(self._generations.values(), key=lambda one: one.number, default=None)
+        self._back_off(now_s - newest.started_s if newest else 0.0)
         self._wanted = self._last_number + 1
         consequence = (
             "again: only a new generation gets the next one"
