@@ -54,7 +54,7 @@ install_without_starting() {
     export DEBIAN_FRONTEND=noninteractive
     # A third-party source that is down must not stop us; what is missing shows in the install.
     apt-get update -qq || true
-    apt-get install -y -qq --no-install-recommends "$@" >&2
+    apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" >/dev/null
 }
 
 packages=$(missing_packages "$@" | tr '\n' ' ')

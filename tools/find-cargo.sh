@@ -26,16 +26,17 @@ first_good_cargo() {
 if first_good_cargo; then
     exit 0
 fi
+packages='cargo-web rustc-web rust-web-clippy rustfmt-web'
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     # Debian's own `cargo` package is too old and in the way of cargo-web, which replaces it.
-    DEBIAN_FRONTEND=noninteractive
-    export DEBIAN_FRONTEND
+    echo "udsrv: installing $packages" >&2
+    export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq || true
-    apt-get install -y -qq --no-install-recommends \
-        cargo-web rustc-web rust-web-clippy rustfmt-web gcc libc6-dev >&2 || true
+    # shellcheck disable=SC2086  # one word per package
+    apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends $packages >/dev/null || true
     if first_good_cargo; then
         exit 0
     fi
 fi
-echo "udsrv: cargo $wanted or newer is needed, from rustup or by: apt-get install cargo-web rustc-web rust-web-clippy rustfmt-web" >&2
+echo "udsrv: cargo $wanted or newer is needed, from rustup or by: apt-get install $packages" >&2
 exit 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +16,8 @@ def make_shared_directory(name: str) -> Path:
     Not pytest's ``tmp_path``: that one lies below a 0700 directory. Its name is short because the
     path of a socket may have at most 107 bytes.
     """
-    directory = Path(tempfile.mkdtemp(prefix=f"udsrv-{name[:24]}-", dir="/tmp"))
+    plain = re.sub(r"[^A-Za-z0-9_]", "-", name)[:24]
+    directory = Path(tempfile.mkdtemp(prefix=f"udsrv-{plain}-", dir="/tmp"))
     directory.chmod(0o755)
     return directory
 

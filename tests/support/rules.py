@@ -12,6 +12,8 @@ import pytest
 
 from support.accounts import IS_ROOT
 
+TESTS = Path(__file__).parents[1]
+
 # Every test in these folders needs root; elsewhere a test says so with `@pytest.mark.root`.
 ROOT_FOLDERS = {"privileged", "attacks", "e2e"}
 
@@ -24,8 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _needs_root(item: pytest.Item) -> bool:
-    folder = Path(item.path).relative_to(Path(__file__).parents[1]).parts[0]
-    return folder in ROOT_FOLDERS or item.get_closest_marker("root") is not None
+    in_root_folder = any(item.path.is_relative_to(TESTS / folder) for folder in ROOT_FOLDERS)
+    return in_root_folder or item.get_closest_marker("root") is not None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
