@@ -302,38 +302,47 @@ class Master:
         self._add(self._listener.fileno(), 0, self._hung_up)
 
     def _hung_up(self) -> None:
-        """Publish a fresh listener: somebody has shut the shared one down for everybody."""
-        old: socket.socket = self._listener
-        self._remove(old.fileno())
+        """Heal what a process of the application has done: shut the listener down for everybody.
+
+        Nothing tells which one it was, so the whole generation is replaced; at the third time in
+        a minute only the new one gets the fresh listener.
+        """
+        if self._stopping:
+            self._remove(self._listener.fileno())
+            return
         now_s = time.monotonic()
         self._hang_ups.append(now_s)
         often = len(self._hang_ups) == HANG_UPS_A_MINUTE and now_s - self._hang_ups[0] < 60
+        if not self._replace_listener(hand_down=not often):
+            return
+        newest = max(self._generations.values(), key=lambda one: one.number, default=None)
+        self._back_off(now_s - newest.started_s if newest else 0.0)
+        self._wanted = self._last_number + 1
+        who_gets_it = "only a new generation gets it" if often else "the workers are replaced"
+        self._log.error(
+            f"a process of the application has shut the listener of {self._path.path} down:"
+            f" a fresh one is published, and {who_gets_it}"
+        )
+
+    def _replace_listener(self, *, hand_down: bool) -> bool:
+        """Publish a fresh listener, for the running workers too when ``hand_down``."""
         try:
-            self._listener = self._path.stage()
+            fresh = self._path.stage()
             if self._published:
                 self._path.publish()
         except PrivilegeError as error:
             # Not the code of a refused start, which systemd would not try again.
-            self._log.error(f"the listener was hung up and can't be replaced: {error}")
+            self._log.error(f"the listener can't be replaced: {error}")
             self._stop(Kind.STOP, 0.0, UdsrvError.exit_code)
-            return
-        old.close()
+            return False
+        self._remove(self._listener.fileno())
+        self._listener.close()
+        self._listener = fresh
         self._watch_listener()
-        if not often:
+        if hand_down:
             for channel in self._channels.values():
-                channel.send(Record(Kind.LISTENER, 0, self._listener.fileno()))
-        newest = max(self._generations.values(), key=lambda one: one.number, default=None)
-        self._back_off(now_s - newest.started_s if newest else 0.0)
-        self._wanted = self._last_number + 1
-        consequence = (
-            "again: only a new generation gets the next one"
-            if often
-            else "a fresh one is published, and the workers are replaced"
-        )
-        self._log.error(
-            f"a process of the application has shut the listener of {self._path.path} down:"
-            f" {consequence}"
-        )
+                channel.send(Record(Kind.LISTENER, 0, fresh.fileno()))
+        return True
 
     def _look_at_path(self) -> None:
         assert self._watch is not None
@@ -352,8 +361,8 @@ class Master:
         if self._path.restore():
             self._log.warning(f"{self._path.path} was removed; it is back, nothing queued was lost")
             return
-        self._log.warning(f"{self._path.path} was removed; a fresh listener takes its place")
-        self._listener.shutdown(socket.SHUT_RDWR)  # everybody learns of it in the usual way
+        if self._replace_listener(hand_down=True):
+            self._log.warning(f"{self._path.path} was removed; a fresh listener takes its place")
 
     # -- signals ------------------------------------------------------------------------------
 
