@@ -16,13 +16,9 @@ URL = "http://127.0.0.1/"
 DEPLOY = f"""
 cd /srv/app
 PATH=/opt/udsrv/bin:$PATH
-udsrv gen-nginx --socket {SOCKET} --server-name 127.0.0.1 >/etc/nginx/conf.d/app.conf
-udsrv gen-systemd --socket {SOCKET} --output /root/generated plain:app
-cp /root/generated/*.service /etc/systemd/system/
-cp /root/generated/*.conf /etc/sysusers.d/
-systemd-sysusers
-systemctl enable --now --quiet app.service
-systemctl reload nginx.service
+udsrv gen-nginx --socket {SOCKET} --server-name 127.0.0.1 --output /
+udsrv gen-systemd --socket {SOCKET} --user app --output / plain:app
+systemd-sysusers && systemctl enable --now app && systemctl reload nginx
 """
 
 
@@ -55,13 +51,13 @@ def test_nginx_answers_with_the_application(site):
 
 def test_the_workers_user_cannot_remove_or_replace_the_socket(site):
     for attack in (("rm", "-f", SOCKET), ("mv", SOCKET, "/tmp/x"), ("touch", "/run/app/x")):
-        result = site.try_run(*as_user("udsrv", "udsrv", *attack))
+        result = site.try_run(*as_user("app", "app", *attack))
         assert result.returncode != 0, attack
         assert "Permission denied" in result.stderr
     assert_serves(site)
 
 
-@pytest.mark.parametrize("user", [("nobody", "nogroup"), ("udsrv", "udsrv")])
+@pytest.mark.parametrize("user", [("nobody", "nogroup"), ("app", "app")])
 def test_neither_nobody_nor_the_workers_user_can_connect(site, user):
     curl = ("curl", "--silent", "--show-error", "--unix-socket", SOCKET, "http://localhost/")
     result = site.try_run(*as_user(*user, *curl))
@@ -71,7 +67,7 @@ def test_neither_nobody_nor_the_workers_user_can_connect(site, user):
 
 def test_a_stop_leaves_no_path(site):
     site.run("systemctl", "stop", "app.service")
-    assert site.run("find", "/run", "-name", "app*") == ""
+    assert site.run("find", "/run/app", "-mindepth", "1") == ""
     site.run("systemctl", "start", "app.service")
     assert_serves(site)
 
