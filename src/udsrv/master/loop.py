@@ -14,7 +14,6 @@ import math
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
