@@ -207,8 +207,7 @@ def _refuse_extra(extra: Sequence[str], parser: argparse.ArgumentParser, app: st
 
         flag = unknown.partition("=")[0]
         known = [f for f in parser._option_string_actions if f.startswith("--")]
-        written = flag if flag.isprintable() else repr(flag)
-        raise UsageError(instead_of(flag, written, known, what="flag"))
+        raise UsageError(instead_of(flag, flag, known, what="flag"))
     words = [word for word in extra if word != "--"]
     if words:
         raise UsageError(f"{words[0]!r}: one application is served, and {app!r} is named already")

@@ -105,8 +105,11 @@ def _quote(word: str) -> str:
     """Quote for a shell, on one line whatever the word holds: it becomes part of a comment."""
     if word.isprintable():
         return shlex.quote(word)
-    escaped = word.encode("unicode_escape").decode("ascii").replace("'", r"\'")
-    return f"$'{escaped}'"
+    escaped = (
+        c if c.isprintable() and c not in "\\'" else "".join(f"\\x{b:02x}" for b in c.encode())
+        for c in word
+    )
+    return f"$'{''.join(escaped)}'"
 
 
 def write_files(directory: str, files: Sequence[GeneratedFile]) -> list[str]:

@@ -44,10 +44,12 @@ def toml_text(settings: Settings, *, explain: bool) -> str:
         if explain:
             lines += ["", *_meaning(setting)]
         value = getattr(settings, setting.name)
-        line = f"# {setting.name} is not set: {setting.unset}"
         if _is_set(setting, settings, value):
             line = f"{setting.name} = {_toml(setting.show(value))}"
-        lines.append(f"{line}  # {_source(setting, settings)}" if explain else line)
+            lines.append(f"{line}  # {_source(setting, settings)}" if explain else line)
+        else:
+            see = f" ({_reason(setting)})" if explain else ""
+            lines.append(f"# {setting.name} is not set: {setting.unset}{see}")
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
@@ -68,10 +70,13 @@ def _meaning(setting: Setting) -> list[str]:
 def _source(setting: Setting, settings: Settings) -> str:
     """Say where the value came from, and where the reason for the default stands."""
     origin = settings.origin(setting.name)
-    reason = f"docs/defaults.md#{setting.name}"
     if origin == DEFAULT:
-        return f"default, see {reason}"
-    return f"from {origin}; default: {setting.default_text or 'none'}, see {reason}"
+        return f"default ({_reason(setting)})"
+    return f"from {origin}; default: {setting.default_text or 'none'} ({_reason(setting)})"
+
+
+def _reason(setting: Setting) -> str:
+    return f"docs/defaults.md#{setting.name}"
 
 
 def _toml(value: str | int | float | list[str]) -> str:

@@ -101,6 +101,8 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
 )  # fmt: skip
 
+_COMMON = {"flag": len("--"), "variable": len("UDSRV_")}
+
 REFUSED = {flag: sentence for flags, sentence in _ROWS for flag in flags}
 
 
@@ -109,14 +111,22 @@ def instead_of(flag: str, written: str, known: Iterable[str], *, what: str) -> s
 
     ``what`` is the word for the kind of name that ``known`` lists: flag, variable, setting.
     """
+    shown = written if written.isprintable() else repr(written)
     attached = flag[:2] if flag[:1] == "-" and flag[1:2] != "-" else flag
     sentence = REFUSED.get(flag) or REFUSED.get(attached)
     if sentence is None and flag.startswith("--ssl-"):
         sentence = _TLS
-    if sentence is not None:
-        return f"{written}: {sentence}"
+    if sentence is None:
+        near = _nearest(written, known, skip=_COMMON.get(what, 0))
+        more = f"did you mean {near}?" if near else "udsrv --help lists what there is"
+        sentence = f"no such {what}; {more}"
+    return f"{shown}: {sentence}"
+
+
+def _nearest(written: str, known: Iterable[str], *, skip: int) -> str | None:
+    """Find the name that was probably meant; what all names begin with makes none of them near."""
     import difflib
 
-    near = difflib.get_close_matches(written, list(known), n=1)
-    more = f"did you mean {near[0]}?" if near else "udsrv --help lists what there is"
-    return f"{written}: no such {what}; {more}"
+    by_rest = {name[skip:]: name for name in known}
+    near = difflib.get_close_matches(written[skip:], by_rest, n=1)
+    return by_rest[near[0]] if near else None

@@ -67,9 +67,8 @@ def from_file(path: str, *, as_root: bool) -> dict[str, Given]:
         if name not in BY_NAME:
             from udsrv.config.refused import instead_of
 
-            written = name if name.isprintable() else repr(name)
             flag = "--" + name.replace("_", "-")
-            sentence = instead_of(flag, written, BY_NAME, what="setting")
+            sentence = instead_of(flag, name, BY_NAME, what="setting")
             raise ConfigError(f"{sentence} (from {path})")
         if name == "env" and isinstance(raw, dict):
             raw = [f"{key}={_variable(key, value, path)}" for key, value in raw.items()]
@@ -96,10 +95,11 @@ def _read(path: str, *, as_root: bool) -> bytes:
             real = os.path.realpath(path)
             raise ConfigError(f"{path}: a symbolic link; name the file itself: {real}") from error
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    found = os.fstat(file_fd)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(file_fd)
+        raise ConfigError(f"{path}: not a regular file; name a TOML file")
     with open(file_fd, "rb") as file:
-        found = os.fstat(file_fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{path}: not a regular file; name a TOML file")
         if as_root and not only_root_writes(found):
             raise ConfigError(
                 f"{path}: root reads it, so it must be root's and writable by nobody else; "
