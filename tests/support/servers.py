@@ -19,7 +19,7 @@ from support.processes import children_of, descendants_of, title_of
 from support.waiting import ENDS_WITH_US, PATIENCE_S, WaitError
 
 UDSRV = Path(sysconfig.get_path("scripts")) / "udsrv"
-APPLICATIONS = Path(__file__).parent / "applications"
+APPLICATIONS = Path(__file__).parents[1] / "apps"
 
 
 def credentials_of(user: str) -> dict[str, object]:
@@ -87,7 +87,7 @@ def start(
     """Start a server for ``app`` and return at once; ``wait_ready`` waits.
 
     ``directory`` (see ``make_shared_directory``) gets ``run/`` for the socket, owned by ``run_as``
-    (default: who runs the tests); the log; and ``app/``, a copy of ``support/applications``, which
+    (default: who runs the tests); the log; and ``app/``, a copy of ``tests/apps``, which
     is where the server starts.
     """
     who = run_as or own_name()
