@@ -20,24 +20,26 @@ export PYTHONDONTWRITEBYTECODE := 1
 WITH_CARGO = PATH="$$(tools/find-cargo.sh):$$PATH"
 
 # What must be there, in the words of tools/ensure-programs.sh.
-BUILD_NEEDS := ensurepip cc libc-headers
-TEST_NEEDS := $(BUILD_NEEDS) libpython shellcheck nginx $(if $(IS_ROOT),systemd-nspawn)
+BUILD_NEEDS := ensurepip cc libc-headers cargo
+RUN_NEEDS := $(BUILD_NEEDS) nginx
+CHECK_NEEDS := $(BUILD_NEEDS) libpython cargo-clippy cargo-fmt shellcheck
+TEST_NEEDS := $(RUN_NEEDS) $(CHECK_NEEDS) $(if $(IS_ROOT),systemd-nspawn)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check bench lock clean
-.PHONY: writable test-needs python cargo check-python check-rust test-rust test-python e2e-root
+.PHONY: writable build-needs run-needs check-needs test-needs
+.PHONY: python check-python check-rust test-rust test-python e2e-root
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
-build: python cargo  ## build the release wheel into dist/ and install it into .venv
+build: build-needs python  ## build the release wheel into dist/ and install it into .venv
 	@$(WITH_CARGO) tools/build-wheel.sh $(VENV)
 
-run: build  ## serve examples/ behind an nginx of its own on http://127.0.0.1:8080 (PORT=...)
-	@tools/ensure-programs.sh nginx
+run: run-needs build  ## serve examples/ behind an nginx of its own on http://127.0.0.1:8080 (PORT=...)
 	@PYTHONPATH=tests exec $(VENV)/bin/python tools/run_example.py --port $(PORT)
 
-test: test-needs python cargo  ## everything that CI runs
+test: test-needs python  ## everything that CI runs
 	@echo 'udsrv: building, and checking beside it (the first time compiles for some minutes)'
 	@$(MAKE) --no-print-directory -j2 --output-sync=target check build test-rust $(if $(IS_ROOT),e2e-root)
 	@$(MAKE) --no-print-directory test-python
@@ -62,32 +64,31 @@ writable:
 	    { echo "udsrv: $$made was made by another user; remove it with: sudo make clean" >&2; exit 1; }; \
 	done
 
-# In one go and before anything runs in parallel: two installations at once would be in each other's way.
-test-needs: writable
-	@tools/ensure-programs.sh $(TEST_NEEDS)
+# In one go, and for `make test` before anything runs in parallel: two installations at once would be
+# in each other's way.
+build-needs: NEEDS = $(BUILD_NEEDS)
+run-needs: NEEDS = $(RUN_NEEDS)
+check-needs: NEEDS = $(CHECK_NEEDS)
+test-needs: NEEDS = $(TEST_NEEDS)
+build-needs run-needs check-needs test-needs: writable
+	@tools/ensure-programs.sh $(NEEDS)
 
 python: writable
 	@tools/ensure-programs.sh ensurepip
 	@tools/make-venv.sh $(VENV) requirements/dev.txt
 
-cargo: writable
-	@tools/ensure-programs.sh $(BUILD_NEEDS)
-	@tools/find-cargo.sh >/dev/null
-
-check-python: python
-	@tools/ensure-programs.sh shellcheck
+check-python: check-needs python
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	PYTHONPATH=src $(VENV)/bin/lint-imports --no-cache
 	shellcheck .ci/run tools/*.sh $(wildcard tests/support/*.sh tests/e2e/*.sh packaging/udsrv.data/scripts/*)
 
-check-rust: cargo
+check-rust: check-needs
 	$(WITH_CARGO) cargo fmt --check
 	$(WITH_CARGO) cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 
-test-rust: cargo
-	@tools/ensure-programs.sh libpython
+test-rust: check-needs
 	$(WITH_CARGO) cargo test --quiet --locked --workspace
 
 test-python: python

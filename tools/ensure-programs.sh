@@ -3,19 +3,23 @@
 #
 # usage: ensure-programs.sh PROGRAM...
 # Three words are not programs: ensurepip (of python3-venv), libc-headers, libpython (to link with).
+# A cargo that is too old counts as missing.
 # Packages are installed without letting them start a daemon: policy-rc.d(8) refuses for the moment,
 # and what was there before is put back.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
+here=$(cd "$(dirname "$0")" && pwd)
 
 is_there() {
     case $1 in
-        ensurepip) /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        ensurepip) /usr/bin/python3 -c 'import ensurepip, venv' ;;
+        cargo) "$here/find-cargo.sh" ;;
+        cargo-*) PATH="$("$here/find-cargo.sh"):$PATH" command -v "$1" ;;
         libc-headers) [ -e /usr/include/stdio.h ] ;;
         libpython) /usr/bin/python3 -c 'import os, sys, sysconfig as s
 sys.exit(not os.path.exists(s.get_config_var("LIBDIR") + "/" + s.get_config_var("LDLIBRARY")))' ;;
-        *) command -v "$1" >/dev/null ;;
-    esac
+        *) command -v "$1" ;;
+    esac >/dev/null 2>&1
 }
 
 package_of() {
@@ -25,8 +29,8 @@ package_of() {
         libc-headers) echo libc6-dev ;;
         libpython) echo libpython3-dev ;;
         systemd-nspawn) echo systemd-container ;;
-        cargo) echo cargo-web ;;
-        rustc) echo rustc-web ;;
+        # Debian's cargo package is too old and is replaced by this one.
+        cargo) echo cargo-web rustc-web ;;
         cargo-clippy) echo rust-web-clippy ;;
         cargo-fmt) echo rustfmt-web ;;
         *) echo "$1" ;;
@@ -36,7 +40,7 @@ package_of() {
 missing_packages() {
     for program in "$@"; do
         is_there "$program" || package_of "$program"
-    done
+    done | tr ' ' '\n' | sort -u | tr '\n' ' '
 }
 
 policy=/usr/sbin/policy-rc.d
@@ -57,11 +61,11 @@ install_without_starting() {
     apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" >/dev/null
 }
 
-packages=$(missing_packages "$@" | tr '\n' ' ')
+packages=$(missing_packages "$@")
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" != 0 ]; then
-    echo "udsrv: to go on, install: apt-get install $packages" >&2
+    echo "udsrv: to go on, this is needed: apt-get install ${packages% }" >&2
     exit 1
 fi
 if ! command -v apt-get >/dev/null; then
@@ -71,7 +75,7 @@ fi
 echo "udsrv: installing $packages" >&2
 # shellcheck disable=SC2086  # one word per package
 install_without_starting $packages
-still_missing=$(missing_packages "$@" | tr '\n' ' ')
+still_missing=$(missing_packages "$@")
 [ -z "$still_missing" ] || {
     echo "udsrv: installed, and still missing: $still_missing" >&2
     exit 1
