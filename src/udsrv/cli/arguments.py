@@ -193,7 +193,7 @@ def _in_our_words(error: argparse.ArgumentError) -> str:
     flag = (error.argument_name or "").rsplit("/", 1)[-1]
     if error.message and "expected one argument" in error.message:
         setting = BY_NAME.get(flag.removeprefix("--").replace("-", "_"))
-        kind = setting.accepts if setting else "a value"
+        kind = setting.accepts if setting else {"--bind": "unix:PATH"}.get(flag, "a value")
         return f"{flag}: needs {kind} after it; one that begins with '-' is written {flag}=VALUE"
     return f"{flag}: {error.message}; it takes no value"
 

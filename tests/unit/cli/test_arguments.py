@@ -128,6 +128,10 @@ def test_a_flag_of_gunicorns_says_what_to_do_instead(flag):
             "written --workers=VALUE",
         ),
         (
+            ["-b"],
+            "--bind: needs unix:PATH after it; one that begins with '-' is written --bind=VALUE",
+        ),
+        (
             ["--config"],
             "--config: needs a value after it; one that begins with '-' is written --config=VALUE",
         ),
