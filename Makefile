@@ -34,10 +34,10 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 build: build-needs python  ## build the release wheel into dist/ and install it into .venv
-	@$(WITH_CARGO) tools/build-wheel.sh $(VENV)
+	@$(WITH_CARGO) tools/build-wheel.sh "$(VENV)"
 
 run: run-needs build  ## serve examples/ behind an nginx of its own on http://127.0.0.1:8080 (PORT=...)
-	@PYTHONPATH=tests exec $(VENV)/bin/python tools/run_example.py --port $(PORT)
+	@PYTHONPATH=tests exec "$(VENV)/bin/python" tools/run_example.py --port $(PORT)
 
 test: test-needs python  ## everything that CI runs
 	@echo 'udsrv: building, and checking beside it (the first time compiles for some minutes)'
@@ -47,7 +47,7 @@ test: test-needs python  ## everything that CI runs
 check: check-python check-rust  ## format, lint, types, import rules
 
 bench: build  ## CPU time per request beside other servers
-	@$(VENV)/bin/python benchmarks/run.py
+	@"$(VENV)/bin/python" benchmarks/run.py
 
 lock:  ## pin requirements/dev.in again, as requirements/dev.txt
 	@tools/lock-requirements.sh
@@ -75,13 +75,13 @@ build-needs run-needs check-needs test-needs: writable
 
 python: writable
 	@tools/ensure-programs.sh ensurepip
-	@tools/make-venv.sh $(VENV) requirements/dev.txt
+	@tools/make-venv.sh "$(VENV)" requirements/dev.txt
 
 check-python: check-needs python
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
-	PYTHONPATH=src $(VENV)/bin/lint-imports --no-cache
+	"$(VENV)/bin/ruff" format --check .
+	"$(VENV)/bin/ruff" check .
+	"$(VENV)/bin/mypy"
+	PYTHONPATH=src "$(VENV)/bin/lint-imports" --no-cache
 	shellcheck .ci/run tools/*.sh $(wildcard tests/support/*.sh tests/e2e/*.sh packaging/udsrv.data/scripts/*)
 
 check-rust: check-needs
@@ -92,7 +92,7 @@ test-rust: check-needs
 	$(WITH_CARGO) cargo test --quiet --locked --workspace
 
 test-python: python
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@"$(VENV)/bin/python" -m pytest $(PYTEST_ARGS)
 
 # The tree that tests/e2e boots; only root can make and boot it.
 e2e-root:
