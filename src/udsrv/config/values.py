@@ -16,7 +16,6 @@ from udsrv.config.target import Target
 
 Value = str | int | float
 SUN_PATH_BYTES = 107  # sockaddr_un.sun_path is 108 bytes with its NUL: unix(7)
-STAGED = ".d/staged"  # the private name that is bound before the socket is published
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?")
@@ -198,14 +197,12 @@ def bound_path(text: str) -> str:
 
 
 def check_socket_length(absolute_path: str) -> None:
-    """Refuse a path that ``bind`` or ``connect`` could not take."""
-    limit = SUN_PATH_BYTES - len(STAGED)
+    """Refuse a path that Nginx's ``connect`` could not take."""
     length = len(os.fsencode(absolute_path))
-    if length > limit:
+    if length > SUN_PATH_BYTES:
         raise SettingError(
-            f"{absolute_path!r} has {length} bytes; at most {limit} fit, since the "
-            f"kernel takes {SUN_PATH_BYTES} and '{STAGED}' is added while the socket "
-            "is made"
+            f"{absolute_path!r} has {length} bytes, and the kernel takes {SUN_PATH_BYTES} for a"
+            " socket: choose a shorter path"
         )
 
 
