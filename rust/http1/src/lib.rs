@@ -8,14 +8,14 @@
 
 #![forbid(unsafe_code)]
 
-pub mod chunked;
+mod chunked;
 mod error;
 mod field;
 mod framing;
 mod head;
 mod limits;
 pub mod response;
-pub mod target;
+mod target;
 
 pub use chunked::{ChunkedDecoder, Decoded};
 pub use error::{FieldError, FramingError, ParseError};
