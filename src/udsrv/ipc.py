@@ -21,6 +21,7 @@ from dataclasses import dataclass
 CONTROL_FD, PAYLOAD_FD, LISTENER_FD = 3, 4, 5
 
 RECORD = struct.Struct("<B7xQ")
+_FD = struct.Struct("i")
 
 # One wake-up of a reader takes at most this many records, so that a flood can't starve its loop.
 RECORDS_PER_READ = 32
@@ -148,17 +149,22 @@ class Channel:
         """
         for _ in range(RECORDS_PER_READ):
             try:
-                data, fds, _, _ = socket.recv_fds(
-                    self._sock, RECORD.size + 1, 1, socket.MSG_CMSG_CLOEXEC
+                # Not recv_fds(): Python 3.11's leaves the flags out, and the listener would be
+                # inherited by every program that the application runs.
+                data, ancillary, _, _ = self._sock.recvmsg(
+                    RECORD.size + 1, socket.CMSG_LEN(_FD.size), socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return
             except OSError as error:
                 raise ChannelClosedError(str(error)) from error
-            record = decode(data, DOWNWARDS)
-            fd = fds[0] if fds else None
-            if (fd is not None) != (record.kind is Kind.LISTENER):
-                for stray_fd in fds:
-                    os.close(stray_fd)
-                raise ChannelError(f"a {record.kind.name} record with {len(fds)} descriptors")
-            yield Record(record.kind, record.value, fd)
+            fds = [_FD.unpack(raw)[0] for _, _, raw in ancillary]
+            try:
+                record = decode(data, DOWNWARDS)
+                if len(fds) != (record.kind is Kind.LISTENER):
+                    raise ChannelError(f"a {record.kind.name} record with {len(fds)} descriptors")
+            except ChannelError:
+                for fd in fds:
+                    os.close(fd)
+                raise
+            yield Record(record.kind, record.value, *fds)
