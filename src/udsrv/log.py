@@ -20,6 +20,7 @@ _NAMES = {number: name for name, number in LEVELS.items()}
 # One write of at most PIPE_BUF bytes is atomic on a pipe: lines of several processes don't mix.
 # Source: pipe(7).
 LINE_LIMIT_BYTES = select.PIPE_BUF
+PIECE_BYTES = LINE_LIMIT_BYTES - 96  # what the time and the name take is less
 
 # C0, DEL, and C1 controls, which some terminals obey; a tab is harmless and common.
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 9}
@@ -83,23 +84,35 @@ class Log:
         self.line(word + text)
 
     def line(self, text: str) -> None:
-        """Write one line whatever the level (the application's own output has none)."""
+        """Write a text whatever the level (the application's own output has none).
+
+        One that is too long for an atomic write becomes several lines.
+        """
         if self._dropped and self._emit(f"warning: {self._dropped} lines were lost, nobody read"):
             self._dropped = 0
-        if not self._emit(text):
-            self._dropped += 1
+        for piece in _pieces(escape(text)):
+            if not self._emit(piece):
+                self._dropped += 1
 
     def _emit(self, text: str) -> bool:
         stamp = time.strftime("%Y-%m-%d %H:%M:%SZ ", time.gmtime()) if self.timestamps else ""
-        data = f"{stamp}[{self.who}] {escape(text)}".encode("utf-8", "backslashreplace")
-        if len(data) >= LINE_LIMIT_BYTES:
-            data = data[: LINE_LIMIT_BYTES - 4] + b"..."
+        data = f"{stamp}[{self.who}] {text}\n".encode("utf-8", "backslashreplace")
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         if not poll.poll(0):
             return False
         try:
-            os.write(self._fd, data + b"\n")
+            os.write(self._fd, data)
         except OSError:
             return False
         return True
+
+
+def _pieces(text: str) -> list[str]:
+    """Cut ``text`` into pieces that fit a line with its time and name, between two characters."""
+    pieces = []
+    while len(data := text.encode("utf-8", "backslashreplace")) > PIECE_BYTES:
+        piece = data[:PIECE_BYTES].decode("utf-8", "ignore")
+        pieces.append(piece)
+        text = data[len(piece.encode()) :].decode()
+    return [*pieces, text]
