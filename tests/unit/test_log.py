@@ -1,0 +1,143 @@
+"""The lines of the error log."""
+
+import fcntl
+import os
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from udsrv.log import (
+    DEBUG,
+    ERROR,
+    INFO,
+    LINE_LIMIT_BYTES,
+    WARNING,
+    Log,
+    escape,
+    journal_is_stderr,
+)
+
+
+@pytest.fixture
+def pipe():
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK)
+    yield read_fd, write_fd
+    os.close(read_fd)
+    os.close(write_fd)
+
+
+def log_to(fd: int, *, level: int = INFO, timestamps: bool = False) -> Log:
+    return Log("master", level=level, timestamps=timestamps, fd=fd)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("plain äöü €", "plain äöü €"),
+        ("a\ttab", "a\ttab"),
+        ("one\ntwo", "one\\x0atwo"),
+        ("\r\0\x1b[31m", "\\x0d\\x00\\x1b[31m"),
+        ("del\x7f csi\x9b1m nel\x85", "del\\x7f csi\\x9b1m nel\\x85"),
+    ],
+)
+def test_control_characters_are_written_as_escapes(text, line):
+    assert escape(text) == line
+
+
+@given(st.text())
+def test_no_text_keeps_a_control_character(text):
+    assert not {c for c in escape(text) if unicodedata.category(c) == "Cc"} - {"\t"}
+
+
+@pytest.mark.parametrize(
+    ("level", "line"),
+    [
+        (INFO, "[master] text\n"),
+        (WARNING, "[master] warning: text\n"),
+        (ERROR, "[master] error: text\n"),
+        (DEBUG, "[master] debug: text\n"),
+    ],
+)
+def test_a_line_says_who_and_how_bad(pipe, level, line):
+    log_to(pipe[1], level=DEBUG).write(level, "text")
+    assert os.read(pipe[0], 4096).decode() == line
+
+
+def test_what_is_less_important_than_wanted_is_left_out(pipe):
+    log = log_to(pipe[1], level=WARNING)
+    log.info("no")
+    log.debug("no")
+    log.error("yes")
+    assert os.read(pipe[0], 4096) == b"[master] error: yes\n"
+
+
+def test_a_timestamp_is_in_front(pipe):
+    log_to(pipe[1], timestamps=True).info("text")
+    line = os.read(pipe[0], 4096).decode()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ \[master\] text\n", line)
+
+
+def test_a_child_writes_under_its_own_name(pipe):
+    log_to(pipe[1]).child("worker 3").info("text")
+    assert os.read(pipe[0], 4096) == b"[worker 3] text\n"
+
+
+def test_a_surrogate_cannot_break_the_log(pipe):
+    log_to(pipe[1]).info("file \udcff")
+    assert os.read(pipe[0], 4096) == b"[master] file \\udcff\n"
+
+
+RUNS = st.tuples(st.sampled_from("a€\x1b\U0001f600\udcff"), st.integers(0, 5000))
+
+
+@given(st.lists(RUNS, max_size=3))
+def test_a_long_text_is_split_into_atomic_lines_and_loses_nothing(runs):
+    text = "".join(character * count for character, count in runs)
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, 1 << 20)
+        log_to(write_fd).line(text)
+        data = os.read(read_fd, 1 << 20)
+    finally:
+        os.close(read_fd)
+        os.close(write_fd)
+    lines = data.decode().split("\n")  # no character is cut in two
+    assert lines.pop() == ""
+    assert all(len(line.encode()) < LINE_LIMIT_BYTES for line in lines)
+    assert all(line.startswith("[master] ") for line in lines)
+    assert "".join(line.removeprefix("[master] ") for line in lines) == (
+        escape(text).encode("utf-8", "backslashreplace").decode()
+    )
+
+
+def test_a_reader_that_does_not_read_never_blocks_and_is_told_later(pipe):
+    read_fd, write_fd = pipe
+    os.set_blocking(write_fd, True)
+    log = log_to(write_fd)
+    for _ in range(1000):
+        log.info("x" * 1000)
+    lost = 1000 - os.read(read_fd, 1 << 20).count(b"\n")
+    assert lost > 0
+    log.info("after")
+    assert os.read(read_fd, 4096).decode() == (
+        f"[master] warning: {lost} lines were lost, nobody read\n[master] after\n"
+    )
+
+
+def test_a_closed_log_ends_nobody():
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    log_to(write_fd).error("nobody hears it")
+    os.close(write_fd)
+
+
+def test_the_journal_is_recognized_by_its_device_and_inode(pipe):
+    facts = os.fstat(pipe[1])
+    stream = f"{facts.st_dev}:{facts.st_ino}"
+    assert journal_is_stderr({"JOURNAL_STREAM": stream}, pipe[1])
+    assert not journal_is_stderr({"JOURNAL_STREAM": "1:2"}, pipe[1])
+    assert not journal_is_stderr({}, pipe[1])
+    assert not journal_is_stderr({"JOURNAL_STREAM": stream}, 1 << 20)
