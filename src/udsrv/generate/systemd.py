@@ -282,9 +282,14 @@ def _kernel() -> list[_Line]:
         _Line(
             "RestrictAddressFamilies",
             "AF_UNIX AF_INET AF_INET6",
-            "The application may connect anywhere; nothing here ever listens on a port.",
+            "The application may connect anywhere.",
         ),
-        _Line("SocketBindDeny", "any"),
+        _Line(
+            "SocketBindDeny",
+            "any",
+            "Nothing here listens on a port. It takes a systemd built with BPF, which not every "
+            "distribution's is.",
+        ),
         _Line("SystemCallArchitectures", "native"),
         _Line(
             "SystemCallErrorNumber",
