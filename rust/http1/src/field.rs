@@ -96,66 +96,89 @@ pub(crate) fn run(bytes: &[u8], wanted: u8) -> usize {
         .unwrap_or(bytes.len())
 }
 
-/// Eight bytes of 1, and eight of 0x80: one bit per byte of a word to mark it with.
-const ONES: u64 = 0x0101_0101_0101_0101;
+/// Eight bytes of 1, and eight of 0x80: a bit to mark each byte of a word with.
+///
+/// How long names and values are is what a processor can't predict, and a wrong guess costs it as much
+/// as a dozen additions. So their ends are found by arithmetic, sixteen bytes at a time.
+const ONES: u64 = u64::MAX / 0xff;
 const HIGH: u64 = 0x80 * ONES;
 
-/// How many bytes at the start of `bytes` may stand in a field value: what `run(bytes, VALUE)` says,
-/// sixteen and eight bytes at a time.
+/// Mark the bytes that are control characters: below 0x20, or 0x7f. A borrow may mark bytes above a
+/// marked one by mistake, but never the lowest.
+#[inline]
+fn controls(word: u64) -> u64 {
+    let below = word.wrapping_sub(0x20 * ONES) & !word;
+    let difference = word ^ (0x7f * ONES);
+    let delete = difference.wrapping_sub(ONES) & !difference;
+    (below | delete) & HIGH
+}
+
+/// Mark the bytes that are neither letters nor dashes.
+#[inline]
+fn non_letters(word: u64) -> u64 {
+    // No sum carries into the next byte, because the high bits are clear.
+    let lower = (word | (0x20 * ONES)) & !HIGH;
+    let from_a = lower + (0x80 - u64::from(b'a')) * ONES;
+    let past_z = lower + (0x7f - u64::from(b'z')) * ONES;
+    let difference = word ^ (u64::from(b'-') * ONES);
+    let not_dash = ((difference & !HIGH) + 0x7f * ONES) | difference;
+    (!from_a | past_z | word) & not_dash & HIGH
+}
+
+/// How many bytes of `chunk` come before the first that `mark` marks.
+#[inline]
+fn unmarked_of_16(chunk: [u8; 16], mark: impl Fn(u64) -> u64) -> usize {
+    let chunk = u128::from_le_bytes(chunk);
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    let low = mark(chunk as u64);
+    let high = mark((chunk >> 64) as u64);
+    let marks = u128::from(high) << 64 | u128::from(low);
+    marks.trailing_zeros() as usize / 8
+}
+
+/// The same for half as many.
+#[inline]
+fn unmarked_of_8(chunk: [u8; 8], mark: impl Fn(u64) -> u64) -> usize {
+    mark(u64::from_le_bytes(chunk)).trailing_zeros() as usize / 8
+}
+
+/// How many bytes at the start of `bytes` may stand in a field value: what `run(bytes, VALUE)` says.
 #[inline]
 pub(crate) fn value_run(bytes: &[u8]) -> usize {
     let mut at = 0;
-    // Without a branch per byte the compiler makes two vector comparisons of this.
-    let has_control = |chunk: &[u8; 16]| {
-        chunk
-            .iter()
-            .fold(false, |found, byte| found | byte.is_ascii_control())
-    };
-    while bytes[at..]
-        .first_chunk()
-        .is_some_and(|chunk| !has_control(chunk))
-    {
-        at += 16;
-    }
     while let Some(chunk) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*chunk);
-        // Mark each byte below 0x20, and each that is 0x7f. A borrow may mark bytes above a marked
-        // one by mistake, but never the lowest.
-        let below = word.wrapping_sub(0x20 * ONES) & !word;
-        let difference = word ^ (0x7f * ONES);
-        let delete = difference.wrapping_sub(ONES) & !difference;
-        let marked = (below | delete) & HIGH;
-        if marked == 0 {
-            at += 8;
+        // Without a branch per byte the compiler makes two vector comparisons of this.
+        let is_control = |found, byte: &u8| found | byte.is_ascii_control();
+        if !chunk.iter().fold(false, is_control) {
+            at += 16;
             continue;
         }
-        at += marked.trailing_zeros() as usize / 8;
+        at += unmarked_of_16(*chunk, controls);
         if bytes[at] != b'\t' {
             return at;
         }
         at += 1;
     }
+    if let Some(chunk) = bytes[at..].first_chunk() {
+        at += unmarked_of_8(*chunk, controls);
+    }
     at + run(&bytes[at..], VALUE)
 }
 
-/// How many bytes at the start of `bytes` are surely letters and dashes, eight at a time; up to
-/// seven more of them may follow where the bytes end.
+/// How many bytes at the start of `bytes` are surely letters and dashes; up to seven more may follow
+/// where the bytes end.
 #[inline]
 fn letter_run(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(chunk) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*chunk);
-        // No addition carries into the next byte, because the high bits are clear.
-        let lower = (word | (0x20 * ONES)) & !HIGH;
-        let from_a = lower + (0x80 - u64::from(b'a')) * ONES;
-        let past_z = lower + (0x7f - u64::from(b'z')) * ONES;
-        let difference = word ^ (u64::from(b'-') * ONES);
-        let not_dash = ((difference & !HIGH) + 0x7f * ONES) | difference;
-        let marked = (!from_a | past_z | word) & not_dash & HIGH;
-        if marked != 0 {
-            return at + marked.trailing_zeros() as usize / 8;
+        let len = unmarked_of_16(*chunk, non_letters);
+        at += len;
+        if len < 16 {
+            return at;
         }
-        at += 8;
+    }
+    if let Some(chunk) = bytes[at..].first_chunk() {
+        at += unmarked_of_8(*chunk, non_letters);
     }
     at
 }

@@ -286,7 +286,9 @@ impl HeadParser {
             name: Span::new(start, start + line.name_end),
             value: Span::new(start + line.value_start, start + line.value_end),
         };
-        if !line.has_underscore && self.note(buf, field, limits)? {
+        let may_be_known = KNOWN_INITIALS.get(line.name_end) == Some(&(buf[start] | 0x20));
+        let keep = !line.has_underscore && (!may_be_known || self.note(buf, field, limits)?);
+        if keep {
             self.head.fields.push(field);
         }
         self.seen.field_lines += 1;
@@ -299,21 +301,21 @@ impl HeadParser {
     fn note(&mut self, buf: &[u8], field: Field, limits: &Limits) -> Result<bool, ParseError> {
         let name = field.name.of(buf);
         let value = field.value.of(buf);
-        match (name.len(), name[0] | 0x20) {
-            (4, b'h') if name.eq_ignore_ascii_case(b"host") => self.host(buf, field.value)?,
-            (5, b'p') if name.eq_ignore_ascii_case(b"proxy") => return Ok(false),
-            (6, b'e') if name.eq_ignore_ascii_case(b"expect") => self.expect(value)?,
-            (10, b'c') if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
-            (12, b'c') if name.eq_ignore_ascii_case(b"content-type") => {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(buf, field.value)?,
+            5 if name.eq_ignore_ascii_case(b"proxy") => return Ok(false),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value)?,
+            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
+            12 if name.eq_ignore_ascii_case(b"content-type") => {
                 if self.seen.content_type {
                     return Err(ParseError::DuplicateField);
                 }
                 self.seen.content_type = true;
             }
-            (14, b'c') if name.eq_ignore_ascii_case(b"content-length") => {
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
                 self.seen.framing.content_length(value, limits.body)?;
             }
-            (17, b't') if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.seen
                     .framing
                     .transfer_encoding(value, self.head.version)?;
@@ -376,6 +378,20 @@ impl HeadParser {
         Ok(())
     }
 }
+
+/// The initial of the fields of each length that [`HeadParser::note`] acts on, 0 where there are none.
+/// One comparison with it, which is easy to predict, tells most other fields from them.
+const KNOWN_INITIALS: [u8; 18] = {
+    let mut initials = [0; 18];
+    initials[b"host".len()] = b'h';
+    initials[b"proxy".len()] = b'p';
+    initials[b"expect".len()] = b'e';
+    initials[b"connection".len()] = b'c';
+    initials[b"content-type".len()] = b'c';
+    initials[b"content-length".len()] = b'c';
+    initials[b"transfer-encoding".len()] = b't';
+    initials
+};
 
 /// A request line, all positions relative to its start.
 struct RequestLine {
