@@ -39,10 +39,10 @@ def resolve(
     """
     origins = {setting.name: DEFAULT for setting in SETTINGS}
     decided: dict[str, Any] = {setting.name: setting.default for setting in SETTINGS}
-    for source in _sources(argv_values, environ, config_path, start_directory):
+    for directory, source in _sources(argv_values, environ, config_path, start_directory):
         for name, given in source.items():
             try:
-                decided[name] = BY_NAME[name].read(given.raw, start_directory)
+                decided[name] = BY_NAME[name].read(given.raw, directory)
                 _check(name, decided[name])
             except SettingError as error:
                 _fail(name, str(error), given.origin)
@@ -65,12 +65,19 @@ def _sources(
     environ: Mapping[str, str],
     config_path: str | None,
     start_directory: str,
-) -> list[Mapping[str, Given]]:
-    """Order the sources from the weakest to the strongest."""
-    ordered: list[Mapping[str, Given]] = [sources.from_environment(environ), argv_values]
+) -> list[tuple[str, Mapping[str, Given]]]:
+    """Order the sources from the weakest to the strongest, with where their relative paths begin.
+
+    Those of the file begin beside it: a unit starts elsewhere than a shell does.
+    """
+    ordered: list[tuple[str, Mapping[str, Given]]] = [
+        (start_directory, sources.from_environment(environ)),
+        (start_directory, argv_values),
+    ]
     if config_path is not None:
         path = values.absolute(config_path, start_directory)
-        ordered.insert(0, sources.from_file(path, as_root=os.geteuid() == 0))
+        file = sources.from_file(path, as_root=os.geteuid() == 0)
+        ordered.insert(0, (os.path.dirname(path), file))
     return ordered
 
 

@@ -68,10 +68,10 @@ def test_the_file_is_named_relative_to_the_start_directory(tmp_path):
     assert settings.workers == 2
 
 
-def test_relative_paths_begin_in_the_start_directory(config):
+def test_relative_paths_begin_in_the_start_directory_and_those_of_the_file_beside_it(config):
     path = config('env_file = "x.env"')
     settings = make({"UDSRV_PYTHONPATH": "lib"}, path, socket="run/a.sock")
-    assert settings.env_file == "/srv/app/x.env"
+    assert settings.env_file == os.path.join(os.path.dirname(path), "x.env")
     assert settings.pythonpath == ("/srv/app/lib",)
     assert settings.socket == "/srv/app/run/a.sock"
 
