@@ -119,13 +119,13 @@ impl ChunkedDecoder {
     /// Decode the start of `input`, which follows what earlier calls consumed.
     ///
     /// Returns with the first run of data. When nothing was consumed and the body is not done, more
-    /// input is needed: only a trailer line that has no end yet stays unconsumed, so that a buffer of
-    /// the field limit and two bytes is always enough. Trailers are checked and dropped.
+    /// input is needed: only a trailer line that has no end yet stays unconsumed, so that a buffer
+    /// of the field limit and two bytes is always enough. Trailers are checked and dropped.
     ///
     /// # Errors
     ///
-    /// As early as the bytes say for certain that the body is malformed or beyond a limit. The decoder
-    /// must not be used again then.
+    /// As early as the bytes say for certain that the body is malformed or beyond a limit. The
+    /// decoder must not be used again then.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, FramingError> {
         let mut at = 0;
         loop {
@@ -196,8 +196,8 @@ impl ChunkedDecoder {
 
     /// The state after `byte`, which is part of the coding and not of the data.
     ///
-    /// No white space anywhere: RFC 9112 7.1.1 lets recipients read "bad" white space in extensions,
-    /// and requests were smuggled through the difference.
+    /// No white space anywhere: RFC 9112 7.1.1 lets recipients read "bad" white space in
+    /// extensions, and requests were smuggled through the difference.
     fn after(&mut self, byte: u8) -> Result<State, FramingError> {
         match (self.state, byte) {
             (State::SizeStart | State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {

@@ -98,8 +98,8 @@ pub(crate) fn run(bytes: &[u8], wanted: u8) -> usize {
 
 /// Eight bytes of 1, and eight of 0x80: a bit to mark each byte of a word with.
 ///
-/// How long names and values are is what a processor can't predict, and a wrong guess costs it as much
-/// as a dozen additions. So their ends are found by arithmetic, sixteen bytes at a time.
+/// How long names and values are is what a processor can't predict, and a wrong guess costs it as
+/// much as a dozen additions. So their ends are found by arithmetic, sixteen bytes at a time.
 const ONES: u64 = u64::MAX / 0xff;
 const HIGH: u64 = 0x80 * ONES;
 
@@ -142,7 +142,8 @@ fn unmarked_of_8(chunk: [u8; 8], mark: impl Fn(u64) -> u64) -> usize {
     mark(u64::from_le_bytes(chunk)).trailing_zeros() as usize / 8
 }
 
-/// How many bytes at the start of `bytes` may stand in a field value: what `run(bytes, VALUE)` says.
+/// How many bytes at the start of `bytes` may stand in a field value: what `run(bytes, VALUE)`
+/// says.
 #[inline]
 pub(crate) fn value_run(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -165,8 +166,8 @@ pub(crate) fn value_run(bytes: &[u8]) -> usize {
     at + run(&bytes[at..], VALUE)
 }
 
-/// How many bytes at the start of `bytes` are surely letters and dashes; up to seven more may follow
-/// where the bytes end.
+/// How many bytes at the start of `bytes` are surely letters and dashes; up to seven more may
+/// follow where the bytes end.
 #[inline]
 fn letter_run(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -290,7 +291,8 @@ fn scan(line: &[u8]) -> Result<Line, FieldError> {
     }))
 }
 
-/// What it is when the byte at `at` is the first that no name holds, and it is not a colon after one.
+/// What it is when the byte at `at` is the first that no name holds, and it is not a colon after
+/// one.
 #[cold]
 fn not_a_field(line: &[u8], at: usize) -> Result<Line, FieldError> {
     match (at, line[at], line.get(1)) {
@@ -322,7 +324,8 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// Each byte at each of the first 40 positions, between two kinds of bytes that never stop a run.
+    /// Each byte at each of the first 40 positions, between two kinds of bytes that never stop a
+    /// run.
     fn each_placement(check: impl Fn(&[u8])) {
         for filler in [b'a', b'-'] {
             for len in 0..40 {

@@ -106,8 +106,8 @@ pub(crate) fn parse_length(value: &[u8]) -> Result<u64, FramingError> {
 /// # Errors
 ///
 /// `Coding` for what is no list of codings and for lists in which `chunked` is not the last member,
-/// or not the only one of its name (RFC 9112 6.3: the body's end cannot be told), or has parameters;
-/// `UnsupportedCoding` for other codings.
+/// or not the only one of its name (RFC 9112 6.3: the body's end cannot be told), or has
+/// parameters; `UnsupportedCoding` for other codings.
 fn check_codings(value: &[u8]) -> Result<(), FramingError> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(());

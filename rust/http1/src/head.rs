@@ -94,8 +94,9 @@ pub struct Head {
     /// The path has no percent-encodings.
     pub path_is_plain: bool,
     pub version: Version,
-    /// All fields in their order, except those named `Proxy` (it would become `HTTP_PROXY`, CVE-2016-5385)
-    /// and those with an underscore in their name, which an `environ` can't tell from a dash.
+    /// All fields in their order, except those named `Proxy` (it would become `HTTP_PROXY`,
+    /// CVE-2016-5385) and those with an underscore in their name, which an `environ` can't tell
+    /// from a dash.
     pub fields: Vec<Field>,
     /// The one `Host`; HTTP/1.0 may have none.
     pub host: Option<Span>,
@@ -200,13 +201,13 @@ impl HeadParser {
         &self.head
     }
 
-    /// Parse the head at the start of `buf`, which holds all that earlier calls were given and what has
-    /// come since. Lines that were complete in an earlier call are not looked at again.
+    /// Parse the head at the start of `buf`, which holds all that earlier calls were given and what
+    /// has come since. Lines that were complete in an earlier call are not looked at again.
     ///
     /// # Errors
     ///
-    /// As early as the bytes say for certain that the head is malformed or beyond a limit. The parser
-    /// must be reset then, and the connection closed.
+    /// As early as the bytes say for certain that the head is malformed or beyond a limit. The
+    /// parser must be reset then, and the connection closed.
     pub fn advance(&mut self, buf: &[u8], limits: &Limits) -> Result<Progress, ParseError> {
         let head_max = limits.head.min(HEAD_MAX);
         if self.stage == Stage::Start && !self.skip_blank_line(buf)? {
@@ -325,8 +326,8 @@ impl HeadParser {
         Ok(true)
     }
 
-    /// RFC 9112 3.2: exactly one, and valid. 3.2.2 would let an absolute target win over it; what two
-    /// readers could take for two different hosts is refused instead.
+    /// RFC 9112 3.2: exactly one, and valid. 3.2.2 would let an absolute target win over it; what
+    /// two readers could take for two different hosts is refused instead.
     fn host(&mut self, buf: &[u8], value: Span) -> Result<(), ParseError> {
         if self.head.host.is_some() {
             return Err(ParseError::DuplicateField);
@@ -379,8 +380,8 @@ impl HeadParser {
     }
 }
 
-/// The initial of the fields of each length that [`HeadParser::note`] acts on, 0 where there are none.
-/// One comparison with it, which is easy to predict, tells most other fields from them.
+/// The initial of the fields of each length that [`HeadParser::note`] acts on, 0 where there are
+/// none. One comparison with it, which is easy to predict, tells most other fields from them.
 const KNOWN_INITIALS: [u8; 18] = {
     let mut initials = [0; 18];
     initials[b"host".len()] = b'h';

@@ -61,7 +61,8 @@ pub fn check_field_value(value: &[u8]) -> Result<(), ResponseError> {
 
 /// Whether a field of this name is about the connection, which is the server's alone.
 ///
-/// RFC 9110 7.6.1 and the two that RFC 2616 13.5.1 had besides; PEP 3333 forbids them to applications.
+/// RFC 9110 7.6.1 and the two that RFC 2616 13.5.1 had besides; PEP 3333 forbids them to
+/// applications.
 #[must_use]
 #[inline]
 pub fn is_hop_by_hop(name: &[u8]) -> bool {

@@ -153,8 +153,9 @@ fn scheme(target: &[u8]) -> Result<Option<usize>, ParseError> {
 /// Whether `host` is what `Host` may hold: a name, an IPv4 address or an IPv6 address in brackets,
 /// with an optional port.
 ///
-/// RFC 9110 7.2 and RFC 3986 3.2.2, less what no client sends and parsers disagree on: the empty host,
-/// commas, IP literals of the future, zone identifiers, and ports that are empty or above 65535.
+/// RFC 9110 7.2 and RFC 3986 3.2.2, less what no client sends and parsers disagree on: the empty
+/// host, commas, IP literals of the future, zone identifiers, and ports that are empty or above
+/// 65535.
 pub(crate) fn is_host(host: &[u8]) -> bool {
     let name_len = match host.first() {
         Some(b'[') => bracketed(host),
