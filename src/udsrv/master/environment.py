@@ -78,15 +78,15 @@ def parse_env_file(data: bytes, path: str) -> dict[str, str]:
     """
     variables: dict[str, str] = {}
     try:
-        lines = data.decode().splitlines()
+        lines = data.decode().split("\n")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 at byte {error.start}") from error
     for number, line in enumerate(lines, start=1):
-        text = line.strip()
+        text = line.strip(" \t\r")
         if not text or text.startswith("#"):
             continue
         name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier() or "\0" in value:
+        if not equals or not (name.isascii() and name.isidentifier()) or "\0" in value:
             raise ConfigError(f"{path}:{number} is not NAME=VALUE")
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
