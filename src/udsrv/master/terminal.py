@@ -36,4 +36,7 @@ class TerminalRelay:
                 lines.append(self._partial)
                 self._partial = b""
             for line in lines:
-                os.write(2, escape(line.decode("utf-8", "backslashreplace")).encode() + b"\n")
+                text = escape(line.decode("utf-8", "backslashreplace"))
+                # The terminal may be gone: that ends its lines, not the service.
+                with contextlib.suppress(OSError):
+                    os.write(2, f"{text}\n".encode())
