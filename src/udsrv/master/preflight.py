@@ -40,5 +40,7 @@ def blocking_component(path: str) -> str | None:
         if not os.path.isdir(at):
             need = os.R_OK
         if not os.access(at, need):
-            return at
+            # What blocks may be behind a symbolic link, as a virtual environment's python is.
+            real = os.path.realpath(at)
+            return at if real == at else blocking_component(real) or at
     return None
