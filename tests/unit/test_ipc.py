@@ -48,7 +48,7 @@ def test_a_record_survives_its_encoding(kind, value):
 
 
 def test_every_kind_goes_in_exactly_one_direction():
-    assert UPWARDS | DOWNWARDS == set(Kind)
+    assert set(Kind) == UPWARDS | DOWNWARDS
     assert not UPWARDS & DOWNWARDS
 
 

@@ -5,9 +5,8 @@ import os
 import subprocess
 import sys
 
-from support.settings import make_settings
-
 import udsrv
+from support.settings import make_settings
 from udsrv.ipc import PAYLOAD_FD
 
 SCRIPT = """
