@@ -5,6 +5,7 @@ Runs as: root (or the master's own uid). Imports the standard library and ``udsr
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -98,9 +99,22 @@ def _step(here: Directory, name: str, full: str) -> Directory:
     return Directory(full, fd)
 
 
+def _has_access_list(fd: int) -> bool:
+    # Not by the descriptor: it is one of O_PATH. Source: open(2).
+    try:
+        return "system.posix_acl_access" in os.listxattr(f"/proc/self/fd/{fd}")
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return False
+        raise
+
+
 def _check(directory: Directory) -> None:
     facts = os.fstat(directory.fd)
     writer = who_may_write(facts, os.geteuid(), os.getegid())
+    if writer is None and facts.st_mode & stat.S_IWGRP and _has_access_list(directory.fd):
+        # The group's bits are then the most that anybody in the list gets. Source: acl(5).
+        writer = "somebody in its access control list"
     if writer is None or (facts.st_mode & stat.S_ISVTX and facts.st_uid in (0, os.geteuid())):
         return
     mode = stat.S_IMODE(facts.st_mode)
