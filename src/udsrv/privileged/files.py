@@ -32,11 +32,12 @@ def read_secret(path: str) -> bytes:
         raise ConfigError(f"{path}: {error.strerror}") from error
     finally:
         os.close(directory.fd)
+    facts = os.fstat(fd)
+    mode = stat.S_IMODE(facts.st_mode)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(fd)
+        raise ConfigError(f"{path} is not a plain file")
     with os.fdopen(fd, "rb") as file:
-        facts = os.fstat(fd)
-        mode = stat.S_IMODE(facts.st_mode)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ConfigError(f"{path} is not a plain file")
         if facts.st_uid not in (0, os.geteuid()) or mode & 0o077:
             raise ConfigError(
                 f"{path} (uid {facts.st_uid}, mode {mode:04o}) must belong to"
