@@ -98,7 +98,9 @@ class SocketPath:
             PrivilegeError: the system refused, or somebody else's file is at the path by now.
         """
         self._refuse_foreign_file()
-        if self._identity is not None and self.is_ours() is False:
+        if self._identity is None:
+            self._refuse_live_socket()
+        elif self.is_ours() is False:
             raise PrivilegeError(f"{self.path} is no longer our socket and is left alone")
         staged = self._stat(_STAGED, self._private)
         if staged is None:
@@ -150,8 +152,12 @@ class SocketPath:
             )
 
     def _refuse_live_socket(self) -> None:
-        if self._stat(self.name, self.parent) is None:
+        facts = self._stat(self.name, self.parent)
+        if facts is None:
             return
+        kept = self._stat(_KEPT, self._private)
+        if kept is not None and os.path.samestat(kept, facts):
+            return  # left by a master that was killed; what escaped it may still hold the listener
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
             try:
                 probe.connect(_address(self.parent, self.name))
