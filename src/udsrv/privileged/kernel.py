@@ -47,7 +47,9 @@ class _Sets(ctypes.Structure):
 
 
 def prctl(option: int, argument: int = 0) -> int:
-    """Change or read one attribute of this process. Source: prctl(2).
+    """Change or read one attribute of this process.
+
+    Source: prctl(2).
 
     Raises:
         PrivilegeError: the kernel refused.
