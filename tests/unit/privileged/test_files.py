@@ -1,0 +1,72 @@
+"""Files that may hold secrets."""
+
+import os
+
+import pytest
+
+from udsrv.errors import ConfigError, PrivilegeError
+from udsrv.privileged.files import LIMIT_BYTES, read_secret
+
+
+@pytest.fixture
+def secret(shared_directory):
+    path = shared_directory / "app.env"
+    path.write_text("SECRET=hush\n")
+    path.chmod(0o600)
+    return path
+
+
+def test_a_closed_file_is_read(secret):
+    assert read_secret(str(secret)) == b"SECRET=hush\n"
+    secret.chmod(0o400)
+    assert read_secret(str(secret)) == b"SECRET=hush\n"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o666, 0o610])
+def test_a_file_that_is_open_to_others_is_refused(secret, mode):
+    secret.chmod(mode)
+    with pytest.raises(ConfigError) as caught:
+        read_secret(str(secret))
+    assert str(caught.value) == (
+        f"{secret} (uid {os.getuid()}, mode {mode:04o}) must belong to uid {os.getuid()} with"
+        " mode 0600: it may hold secrets"
+    )
+
+
+def test_a_link_is_not_followed(secret):
+    link = secret.with_name("link")
+    link.symlink_to(secret)
+    with pytest.raises(ConfigError, match="link"):
+        read_secret(str(link))
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "device"])
+def test_what_is_no_plain_file_is_refused_without_waiting(secret, kind):
+    other = secret.with_name("other")
+    if kind == "FIFO":
+        os.mkfifo(other, 0o600)
+    elif kind == "directory":
+        other.mkdir(0o700)
+    else:
+        other = secret.parent / "/dev/null"
+    with pytest.raises(ConfigError, match="is not a plain file"):
+        read_secret(str(other))
+
+
+def test_a_missing_file_is_named(secret):
+    with pytest.raises(ConfigError, match=r"app\.envv: No such file"):
+        read_secret(f"{secret}v")
+
+
+def test_a_directory_that_others_may_write_is_refused(secret):
+    secret.parent.chmod(0o777)
+    with pytest.raises(PrivilegeError, match="is writable by everybody"):
+        read_secret(str(secret))
+
+
+def test_a_file_may_be_large_but_not_endless(secret):
+    secret.write_bytes(b"x" * LIMIT_BYTES)
+    assert len(read_secret(str(secret))) == LIMIT_BYTES
+    secret.write_bytes(b"x" * (LIMIT_BYTES + 1))
+    with pytest.raises(ConfigError, match=f"is larger than {LIMIT_BYTES} bytes"):
+        read_secret(str(secret))
