@@ -79,6 +79,7 @@ class Master:
         self._may_start_s = 0.0
         self._published = False
         self._watch: PathWatch | None = None
+        self._first_with_listener = 0  # an older generation serves nobody any more
         self._hang_ups: collections.deque[float] = collections.deque(maxlen=HANG_UPS_A_MINUTE)
         self._stopping = False
         self._exit_code = 0
@@ -181,26 +182,30 @@ class Master:
             self._failed(number, code)
 
     def _became_ready(self, number: int) -> None:
-        if not self._published:
-            self._publish()
-            self._published = True
+        if not self._published and not self._publish():
+            return
         self._log.info(f"ready: {self._describe_ready}")
         self._notifier.send("READY=1", f"STATUS=serving {self._path.path}, generation {number}")
 
-    def _publish(self) -> None:
+    def _publish(self) -> bool:
         try:
             self._path.publish()
+            self._watch = PathWatch(self._path.parent.fd, self._path.name)
         except PrivilegeError as error:
             self._log.error(str(error))
             self._stop(Kind.STOP, 0.0, error.exit_code)
-            return
-        if self._watch is None:
-            self._watch = PathWatch(self._path.parent.fd, self._path.name)
-            self._add(self._watch.fileno(), select.EPOLLIN, self._look_at_path)
+            return False
+        self._add(self._watch.fileno(), select.EPOLLIN, self._look_at_path)
+        self._published = True
+        return True
 
     def _failed(self, number: int, code: int) -> None:
         """Take note that a generation can't start: fatal for the first one only."""
-        serving = [one.number for one in self._generations.values() if one.state is State.READY]
+        serving = [
+            one.number
+            for one in self._generations.values()
+            if one.state is State.READY and one.number >= self._first_with_listener
+        ]
         if not self._published:
             self._exit_code = code
             self._stopping = True
@@ -209,6 +214,12 @@ class Master:
             self._log.error(
                 f"generation {number} did not start (code {code});"
                 f" generation {self._wanted} goes on serving"
+            )
+        else:
+            wait = self._back_off(time.monotonic() - self._generations[number].started_s)
+            self._log.error(
+                f"generation {number} did not start (code {code}) and none serves;"
+                f" another one starts{wait}"
             )
         self._finish(number, Kind.STOP, 0.0)
 
@@ -269,13 +280,14 @@ class Master:
             self._exit_code = code if code in _EXIT_CODES else UdsrvError.exit_code
             self._stopping = True
             return
-        self._back_off(lived_s)
-        wait = f" in {self._backoff.delay_s:g} s" if self._backoff.delay_s else ""
+        wait = self._back_off(lived_s)
         self._log.error(f"the supervisor of generation {number} {how}; a new one starts{wait}")
 
-    def _back_off(self, lived_s: float) -> None:
+    def _back_off(self, lived_s: float) -> str:
+        """Delay the next start after a life of ``lived_s``; return the wait in words, if any."""
         self._backoff = self._backoff.after_death(lived_s)
         self._may_start_s = time.monotonic() + self._backoff.delay_s
+        return f" in {self._backoff.delay_s:g} s" if self._backoff.delay_s else ""
 
     def _kill_strays(self) -> None:
         """Kill what escaped a worker by a double fork and was adopted by us.
@@ -317,6 +329,8 @@ class Master:
         newest = max(self._generations.values(), key=lambda one: one.number, default=None)
         self._back_off(now_s - newest.started_s if newest else 0.0)
         self._wanted = self._last_number + 1
+        if often:
+            self._first_with_listener = self._wanted
         who_gets_it = "only a new generation gets it" if often else "the workers are replaced"
         self._log.error(
             f"a process of the application has shut the listener of {self._path.path} down:"
