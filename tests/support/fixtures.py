@@ -5,6 +5,7 @@ A pytest plugin, loaded by ``tests/conftest.py``.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -21,6 +22,9 @@ from support.waiting import WaitError, kill_and_reap, wait_for_end
 _failed = pytest.StashKey[bool]()
 _PR_SET_CHILD_SUBREAPER = 36  # source: prctl(2)
 
+# The masters that a test still uses.
+_masters: set[int] = set()
+
 # How long supervisor and workers may outlive a master that was killed.
 GRACE_S = 1.0
 
@@ -31,19 +35,37 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember that a test failed, for the fixtures that keep things then."""
     report = yield
-    item.stash[_failed] = item.stash.get(_failed, False) or report.failed
+    if report.failed:
+        for node in item.listchain():
+            node.stash[_failed] = True
     return report
+
+
+@contextlib.contextmanager
+def _directory(node: pytest.Item | pytest.Collector, name: str) -> Iterator[Path]:
+    """Yield a directory that every user can pass through; kept, and named, when ``node`` fails."""
+    directory = make_shared_directory(name)
+    yield directory
+    if not node.stash.get(_failed, False):
+        shutil.rmtree(directory)
+    elif isinstance(node, pytest.Item):
+        node.add_report_section("teardown", "kept", str(directory))
+    else:
+        print(f"kept: {directory}")
 
 
 @pytest.fixture
 def shared_directory(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A directory that every user can pass through; kept, and named, when the test fails."""
-    directory = make_shared_directory(request.node.name.removeprefix("test_"))
-    yield directory
-    if request.node.stash.get(_failed, False):
-        request.node.add_report_section("teardown", "kept", str(directory))
-    else:
-        shutil.rmtree(directory)
+    with _directory(request.node, request.node.name.removeprefix("test_")) as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def module_directory(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The same for all tests of a module; kept, and named, when one of them fails."""
+    with _directory(request.node, request.path.stem.removeprefix("test_")) as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,7 +77,7 @@ def _adopt_orphans() -> None:
 def _kill_survivors() -> dict[int, str]:
     """Kill what outlived its master by more than ``GRACE_S``; return pids and titles."""
     survivors = {}
-    for pid in children_of(os.getpid()):
+    for pid in set(children_of(os.getpid())) - _masters:
         if (title := title_of(pid)).startswith("udsrv:"):
             try:
                 wait_for_end(pid, patience_s=GRACE_S)
@@ -65,14 +87,15 @@ def _kill_survivors() -> dict[int, str]:
     return survivors
 
 
-@pytest.fixture
-def start_udsrv(shared_directory: Path) -> Iterator[Callable[..., servers.Udsrv]]:
-    """Return ``servers.start`` for this test; at its end nothing may be left running."""
+@contextlib.contextmanager
+def _servers(directory: Path) -> Iterator[Callable[..., servers.Udsrv]]:
+    """Yield ``servers.start`` for ``directory``; at the end nothing may be left running."""
     started: list[servers.Udsrv] = []
 
     def start(app: str, *options: str, ready: bool = True, **details: object) -> servers.Udsrv:
-        server = servers.start(shared_directory, app, *options, **details)  # type: ignore[arg-type]
+        server = servers.start(directory, app, *options, **details)  # type: ignore[arg-type]
         started.append(server)
+        _masters.add(server.pid)
         if ready:
             server.wait_ready()
         return server
@@ -83,21 +106,50 @@ def start_udsrv(shared_directory: Path) -> Iterator[Callable[..., servers.Udsrv]
         if server.process.poll() is None:
             server.process.kill()
         server.process.wait()
+        _masters.remove(server.pid)
         server.notify.close()
     survivors = _kill_survivors()
     assert not survivors, f"outlived their master by {GRACE_S} s: {survivors}"
 
 
 @pytest.fixture
-def start_nginx(shared_directory: Path) -> Iterator[Callable[..., nginx.Nginx]]:
-    """Return ``nginx.start`` for a prefix in this test's directory."""
+def start_udsrv(shared_directory: Path) -> Iterator[Callable[..., servers.Udsrv]]:
+    """Return ``servers.start`` for this test; at its end nothing may be left running."""
+    with _servers(shared_directory) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_module_udsrv(module_directory: Path) -> Iterator[Callable[..., servers.Udsrv]]:
+    """Return ``servers.start`` for all tests of a module."""
+    with _servers(module_directory) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def _nginxes(directory: Path) -> Iterator[Callable[..., nginx.Nginx]]:
+    """Yield ``nginx.start`` for prefixes in ``directory``; stop what it started."""
     started: list[nginx.Nginx] = []
 
     def start(http_config: str, **details: str) -> nginx.Nginx:
-        directory = shared_directory / f"nginx-{len(started)}"
-        started.append(nginx.start(directory, http_config, **details))
+        prefix = directory / f"nginx-{len(started)}"
+        started.append(nginx.start(prefix, http_config, **details))
         return started[-1]
 
     yield start
     for instance in started:
         instance.stop()
+
+
+@pytest.fixture
+def start_nginx(shared_directory: Path) -> Iterator[Callable[..., nginx.Nginx]]:
+    """Return ``nginx.start`` for a prefix in this test's directory."""
+    with _nginxes(shared_directory) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_module_nginx(module_directory: Path) -> Iterator[Callable[..., nginx.Nginx]]:
+    """Return ``nginx.start`` for all tests of a module."""
+    with _nginxes(module_directory) as start:
+        yield start

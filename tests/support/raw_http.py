@@ -7,8 +7,9 @@ import fcntl
 import http.client
 import io
 import os
+import pwd
 import socket
-import struct
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,17 @@ from support.waiting import PATIENCE_S
 _SIOCOUTQ = 0x5411
 
 
+def wait_until_read(sender: socket.socket) -> None:
+    """Return when the other side has taken everything that was sent out of the socket."""
+    unread = bytearray(4)
+    while True:
+        fcntl.ioctl(sender, _SIOCOUTQ, unread)
+        if not any(unread):
+            return
+        # The kernel has no event for this; giving up the processor lets the other side read.
+        os.sched_yield()
+
+
 @dataclass(frozen=True)
 class Response:
     """A complete response."""
@@ -28,6 +40,14 @@ class Response:
     reason: str
     headers: http.client.HTTPMessage
     body: bytes
+
+
+def _parse(reader: io.BufferedReader, method: str) -> Response:
+    source = SimpleNamespace(makefile=lambda _mode: reader)
+    response = http.client.HTTPResponse(source, method=method)  # type: ignore[arg-type]
+    response.begin()
+    body = response.read()
+    return Response(response.status, response.reason, response.msg, body)
 
 
 class _Reader(io.BufferedReader):
@@ -60,6 +80,11 @@ class Connection:
         """Send all of ``raw``."""
         self.socket.sendall(raw)
 
+    def send_while_wanted(self, raw: bytes) -> None:
+        """Send ``raw``, or as much of it as the server takes before it hangs up."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(raw)
+
     def send_in_parts(self, parts: Iterable[bytes]) -> None:
         """Send each part when the one before has been read.
 
@@ -72,13 +97,7 @@ class Connection:
 
     def wait_until_read(self) -> None:
         """Return when the server has taken everything that was sent out of the socket."""
-        unread = bytearray(4)
-        while True:
-            fcntl.ioctl(self.socket, _SIOCOUTQ, unread)
-            if struct.unpack("i", unread) == (0,):
-                return
-            # The kernel has no event for this; giving up the processor lets the server read.
-            os.sched_yield()
+        wait_until_read(self.socket)
 
     def end_sending(self) -> None:
         """Let the server see the end of what we send; it can still answer."""
@@ -86,11 +105,21 @@ class Connection:
 
     def read_response(self, *, method: str = "GET") -> Response:
         """Read one response by its own framing."""
-        source = SimpleNamespace(makefile=lambda _mode: self._reader)
-        response = http.client.HTTPResponse(source, method=method)  # type: ignore[arg-type]
-        response.begin()
-        body = response.read()
-        return Response(response.status, response.reason, response.msg, body)
+        return _parse(self._reader, method)
+
+    def read_exactly(self, count: int) -> bytes:
+        """Return ``count`` bytes, or fewer if the server closes before."""
+        return self._reader.read(count)
+
+    def read_some(self) -> bytes:
+        """Return what has come, at least a byte.
+
+        Raises:
+            EOFError: the server has closed.
+        """
+        if chunk := self._reader.read1(65536):
+            return chunk
+        raise EOFError("the server has closed")
 
     def read_to_end(self) -> bytes:
         """Return every byte until the server closes; a reset is an end too."""
@@ -103,6 +132,33 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self.socket.close()
+
+
+_AS_OTHER_USER = """
+import socket, sys
+client = socket.socket(socket.AF_UNIX)
+client.settimeout(float(sys.argv[2]))
+client.connect(sys.argv[1])
+client.sendall(sys.stdin.buffer.read())
+client.shutdown(socket.SHUT_WR)
+while chunk := client.recv(65536):
+    sys.stdout.buffer.write(chunk)
+"""
+
+
+def request_as(user: str, path: Path, raw: bytes, *, groups: Iterable[int] = ()) -> Response:
+    """Send ``raw`` from a process of ``user`` (with supplementary ``groups``); needs root."""
+    who = pwd.getpwnam(user)
+    result = subprocess.run(
+        ["/usr/bin/python3", "-I", "-c", _AS_OTHER_USER, path, str(PATIENCE_S)],
+        input=raw,
+        capture_output=True,
+        check=True,
+        user=who.pw_uid,
+        group=who.pw_gid,
+        extra_groups=list(groups),
+    )
+    return _parse(io.BufferedReader(io.BytesIO(result.stdout)), "GET")
 
 
 def request(path: Path, raw: bytes, *, method: str = "GET") -> Response:
