@@ -1,0 +1,593 @@
+//! What happens on a connection: reads, parses, has requests served, and sends what is left over.
+//!
+//! Events are edge-triggered: whoever owns a connection reads until there is nothing, where a short
+//! read says so already, unless the peer has closed or an event came meanwhile.
+
+use std::mem;
+use std::os::fd::RawFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http1::{BodyFraming, Head, HeadParser, Progress};
+use pyo3::prelude::*;
+
+use crate::body::Incoming;
+use crate::config::{DRAIN_BYTES, LINGER};
+use crate::connection::{Discarding, Phase, Receiving, Remainder, Sending, Then};
+use crate::engine::{self, Engine};
+use crate::input::{CONTINUE, Input, Stream, receive_body};
+use crate::kernel::{self, Received, Sent};
+use crate::response::{self, Refusal};
+use crate::serve::{Body, Served, Server};
+use crate::slots::Claim;
+
+/// What is watched of every connection. Room for sending is watched only while something is queued:
+/// each read of the peer makes room.
+pub const CONNECTION_EVENTS: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET;
+
+const SENDING_EVENTS: i32 = CONNECTION_EVENTS | libc::EPOLLOUT;
+
+/// The peer has closed its side, or both.
+const END_EVENTS: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR).cast_unsigned();
+
+/// The size of a thread's read buffer: what nginx sends at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How much is read at a time behind a head that has come in part.
+const HEAD_READ_BYTES: usize = 16 * 1024;
+
+/// What one thread reads and parses with. A connection has a buffer of its own only while a request
+/// has come in part.
+pub struct Scratch {
+    buf: Box<[u8]>,
+    parser: HeadParser,
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        Self {
+            buf: vec![0; BUFFER_BYTES].into(),
+            parser: HeadParser::new(),
+        }
+    }
+}
+
+/// Where to go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    /// There may be more to do.
+    Loop,
+    /// Nothing until the next event.
+    Wait,
+    Close,
+    /// The descriptor belongs to a thread of the application.
+    Abandon,
+}
+
+/// What became of a request whose head is complete.
+enum Taken {
+    /// Answered; so many bytes were its own, and the next request may follow.
+    Served(usize),
+    /// More of its body is needed.
+    Incomplete(Incoming),
+    /// The connection is in another phase.
+    Left(Next),
+}
+
+pub struct Driver<'a, 'py> {
+    py: Python<'py>,
+    engine: &'a Engine,
+    server: Server<'a, 'py>,
+    /// The input of a request that is over while it is still read.
+    abandoned: Option<Py<Input>>,
+    pub now_ms: u64,
+}
+
+impl<'a, 'py> Driver<'a, 'py> {
+    /// # Errors
+    ///
+    /// What the interpreter says when it can't make an object.
+    pub fn new(py: Python<'py>, engine: &'a Engine) -> PyResult<Self> {
+        Ok(Self {
+            py,
+            engine,
+            server: Server::new(py, engine)?,
+            abandoned: None,
+            now_ms: kernel::now_ms(),
+        })
+    }
+
+    /// Do all that can be done on a connection now.
+    pub fn drive(&mut self, scratch: &mut Scratch, mut claim: Claim<'a>, mut events: u32) {
+        // Without flags the event is unknown, and may have been the last.
+        let mut reads_to_end = events & END_EVENTS != 0 || events == 0;
+        loop {
+            match self.advance(scratch, &mut claim, events, reads_to_end) {
+                Next::Close => return self.close(claim),
+                Next::Abandon => return self.abandon(claim),
+                Next::Loop | Next::Wait => {}
+            }
+            if self.is_unwanted(&mut claim) {
+                kernel::shut_down(claim.fd(), libc::SHUT_RD);
+                if kernel::waiting_bytes(claim.fd()) == 0 {
+                    return self.close(claim);
+                }
+                reads_to_end = true;
+                continue;
+            }
+            match claim.release() {
+                None => return,
+                Some(again) => claim = again,
+            }
+            events = 0;
+            reads_to_end = true;
+        }
+    }
+
+    /// Whether the connection waits for another request although the engine is draining.
+    fn is_unwanted(&self, claim: &mut Claim<'_>) -> bool {
+        self.engine.closes_idle() && {
+            let connection = claim.connection();
+            connection.is_used && matches!(connection.phase, Phase::Idle)
+        }
+    }
+
+    /// Close a connection that waits for a request after it has had an answer, unless one is there.
+    ///
+    /// What the peer sends from here on fails on its side instead of being lost on ours.
+    pub fn close_if_idle(&mut self, scratch: &mut Scratch, mut claim: Claim<'a>) {
+        if self.is_unwanted(&mut claim) {
+            self.drive(scratch, claim, 0);
+        } else if let Some(claim) = claim.release() {
+            self.drive(scratch, claim, 0);
+        }
+    }
+
+    /// The deadline of a connection has passed.
+    pub fn expire(&mut self, scratch: &mut Scratch, mut claim: Claim<'a>) {
+        let fd = claim.fd();
+        let refusal = match &claim.connection().phase {
+            // A request that is just coming is served.
+            Phase::Idle | Phase::Held(_) if kernel::waiting_bytes(fd) > 0 => {
+                return self.drive(scratch, claim, 0);
+            }
+            Phase::Receiving(receiving) if receiving.body.is_some() => Refusal::BodyTimeout,
+            Phase::Receiving(_) => Refusal::HeadTimeout,
+            _ => return self.close(claim),
+        };
+        self.refuse(&mut claim, refusal);
+        self.drive(scratch, claim, 0);
+    }
+
+    /// Leave the connection to the thread of the application that still reads from it.
+    fn abandon(&mut self, claim: Claim<'_>) {
+        self.engine.epoll.remove(claim.fd());
+        if let (Some(connection), Some(input)) = (claim.take(), self.abandoned.take()) {
+            input.get().abandon(connection.fd);
+        }
+    }
+
+    fn close(&mut self, claim: Claim<'_>) {
+        claim.close();
+        if self.engine.has_listener_chores.load(Ordering::Relaxed) {
+            self.engine.has_room.store(true, Ordering::Release);
+        }
+    }
+
+    fn advance(
+        &mut self,
+        scratch: &mut Scratch,
+        claim: &mut Claim<'_>,
+        events: u32,
+        mut reads_to_end: bool,
+    ) -> Next {
+        loop {
+            let next = match &mut claim.connection().phase {
+                Phase::Idle => self.read(scratch, claim, reads_to_end),
+                Phase::Held(bytes) => {
+                    let bytes = mem::take(bytes);
+                    claim.connection().phase = Phase::Idle;
+                    reads_to_end = true;
+                    after_feed(self.feed(&mut scratch.parser, claim, &bytes))
+                }
+                Phase::Receiving(_) => self.receive(scratch, claim),
+                Phase::Sending(_) => {
+                    reads_to_end = true;
+                    self.send_rest(claim)
+                }
+                Phase::Discarding(_) => {
+                    reads_to_end = true;
+                    self.discard(scratch, claim)
+                }
+                Phase::Lingering { .. } => linger(scratch, claim, events),
+            };
+            if next != Next::Loop {
+                return next;
+            }
+        }
+    }
+
+    /// Read the start of a request.
+    fn read(&mut self, scratch: &mut Scratch, claim: &mut Claim<'_>, reads_to_end: bool) -> Next {
+        let Scratch { buf, parser } = scratch;
+        let count = match kernel::receive(claim.fd(), buf) {
+            Received::Bytes(count) => count,
+            Received::WouldBlock => return Next::Wait,
+            Received::Eof | Received::Gone => return Next::Close,
+        };
+        match self.feed(parser, claim, &buf[..count]) {
+            Next::Wait if reads_to_end || count == buf.len() => Next::Loop,
+            next => next,
+        }
+    }
+
+    /// Serve the requests in `bytes`, one after the other, and keep what is incomplete.
+    fn feed(&mut self, parser: &mut HeadParser, claim: &mut Claim<'_>, mut bytes: &[u8]) -> Next {
+        while !bytes.is_empty() {
+            parser.reset();
+            let body = match parser.advance(bytes, &self.engine.config.limits) {
+                Err(error) => return self.refuse(claim, Refusal::Head(error)),
+                Ok(Progress::Partial) => {
+                    self.set_deadline(claim, self.engine.config.head_timeout);
+                    None
+                }
+                Ok(Progress::Complete) => match self.take_up(claim, parser.head(), bytes) {
+                    Taken::Served(count) => {
+                        bytes = &bytes[count..];
+                        continue;
+                    }
+                    Taken::Left(next) => return next,
+                    Taken::Incomplete(body) => {
+                        bytes = &bytes[..parser.head().len];
+                        Some(body)
+                    }
+                },
+            };
+            claim.connection().phase = Phase::Receiving(Box::new(Receiving {
+                buf: bytes.to_vec(),
+                parser: mem::replace(parser, HeadParser::new()),
+                body,
+            }));
+            return Next::Wait;
+        }
+        Next::Wait
+    }
+
+    /// Read more of a request that has come in part.
+    fn receive(&mut self, scratch: &mut Scratch, claim: &mut Claim<'_>) -> Next {
+        let phase = mem::replace(&mut claim.connection().phase, Phase::Idle);
+        let Phase::Receiving(mut request) = phase else {
+            return Next::Loop;
+        };
+        match request.body.take() {
+            Some(body) => self.receive_body(scratch, claim, request, body),
+            None => self.receive_head(scratch, claim, request),
+        }
+    }
+
+    fn receive_head(
+        &mut self,
+        scratch: &mut Scratch,
+        claim: &mut Claim<'_>,
+        mut request: Box<Receiving>,
+    ) -> Next {
+        match kernel::receive_after(claim.fd(), &mut request.buf, HEAD_READ_BYTES) {
+            Received::Bytes(_) => {}
+            Received::WouldBlock => {
+                claim.connection().phase = Phase::Receiving(request);
+                return Next::Wait;
+            }
+            Received::Eof | Received::Gone => return Next::Close,
+        }
+        let limits = &self.engine.config.limits;
+        match request.parser.advance(&request.buf, limits) {
+            Err(error) => return self.refuse(claim, Refusal::Head(error)),
+            Ok(Progress::Partial) => {}
+            Ok(Progress::Complete) => {
+                match self.take_up(claim, request.parser.head(), &request.buf) {
+                    Taken::Served(count) => {
+                        let rest = &request.buf[count..];
+                        return after_feed(self.feed(&mut scratch.parser, claim, rest));
+                    }
+                    Taken::Left(next) => return next,
+                    Taken::Incomplete(body) => {
+                        request.buf.truncate(request.parser.head().len);
+                        request.body = Some(body);
+                    }
+                }
+            }
+        }
+        claim.connection().phase = Phase::Receiving(request);
+        Next::Loop
+    }
+
+    fn receive_body(
+        &mut self,
+        scratch: &mut Scratch,
+        claim: &mut Claim<'_>,
+        mut request: Box<Receiving>,
+        mut body: Incoming,
+    ) -> Next {
+        let mut leftover = Vec::new();
+        let received = match receive_body(claim.fd(), &mut body, &mut leftover) {
+            Err(refusal) => return self.refuse(claim, refusal),
+            Ok(received) => received,
+        };
+        let next = match received {
+            Received::Eof | Received::Gone => return Next::Close,
+            Received::WouldBlock => Next::Wait,
+            Received::Bytes(_) if self.is_enough(&body) => {
+                let body = self.body(claim.fd(), body, false);
+                let head = request.parser.head();
+                return match self.serve(claim, head, &request.buf, body, &leftover, 0) {
+                    Taken::Served(_) => {
+                        after_feed(self.feed(&mut scratch.parser, claim, &leftover))
+                    }
+                    Taken::Left(next) => next,
+                    Taken::Incomplete(_) => Next::Close,
+                };
+            }
+            Received::Bytes(_) => {
+                self.set_deadline(claim, self.engine.config.body_timeout);
+                Next::Loop
+            }
+        };
+        request.body = Some(body);
+        claim.connection().phase = Phase::Receiving(request);
+        next
+    }
+
+    /// A head is complete: have the request served if enough of its body is there.
+    fn take_up(&mut self, claim: &mut Claim<'_>, head: &Head, bytes: &[u8]) -> Taken {
+        if head.framing == BodyFraming::None {
+            return self.serve(claim, head, bytes, Body::None, &bytes[head.len..], head.len);
+        }
+        let config = &self.engine.config;
+        let after = &bytes[head.len..];
+        let mut body = Incoming::new(head.framing, &config.limits);
+        let count = match body.push(after) {
+            Ok(count) => count,
+            Err(error) => return Taken::Left(self.refuse(claim, Refusal::Body(error))),
+        };
+        // RFC 9110 10.1.1: whoever has begun to send its body does not wait to be told.
+        let waits = head.expect_continue && after.is_empty();
+        let is_larger = body
+            .missing()
+            .is_some_and(|missing| missing > config.body_buffer as u64);
+        if self.is_enough(&body) || (waits && is_larger) {
+            let body = self.body(claim.fd(), body, waits);
+            let own = head.len + count;
+            return self.serve(claim, head, bytes, body, &after[count..], own);
+        }
+        if waits {
+            kernel::send(claim.fd(), CONTINUE);
+        }
+        self.set_deadline(claim, config.body_timeout);
+        Taken::Incomplete(body)
+    }
+
+    /// Whether the application can be called: with all of the body, or with the start of a large one.
+    fn is_enough(&self, body: &Incoming) -> bool {
+        body.is_complete() || body.data.len() >= self.engine.config.body_buffer
+    }
+
+    fn body(&self, fd: RawFd, mut body: Incoming, owes_continue: bool) -> Body {
+        if body.is_complete() {
+            Body::Complete(mem::take(&mut body.data))
+        } else {
+            let timeout = self.engine.config.body_timeout;
+            Body::Streaming(Box::new(Stream::new(fd, body, owes_continue, timeout)))
+        }
+    }
+
+    /// Call the application and answer. `rest` is what was read behind the request, whose own bytes,
+    /// head and body, are `own` many.
+    fn serve(
+        &mut self,
+        claim: &mut Claim<'_>,
+        head: &Head,
+        bytes: &[u8],
+        body: Body,
+        rest: &[u8],
+        own: usize,
+    ) -> Taken {
+        let fd = claim.fd();
+        let is_trusted = claim.connection().is_trusted;
+        let served = self.server.serve(fd, bytes, head, body, is_trusted);
+        self.now_ms = kernel::now_ms();
+        claim.connection().is_used = true;
+        match served {
+            Served::Done => {
+                self.set_deadline(claim, self.engine.config.keep_alive);
+                Taken::Served(own)
+            }
+            Served::Refused(refusal) => Taken::Left(self.refuse(claim, refusal)),
+            Served::InUse(input) => {
+                self.abandoned = Some(input);
+                Taken::Left(Next::Abandon)
+            }
+            Served::Ends {
+                then,
+                remainder,
+                mut leftover,
+            } => {
+                leftover.extend_from_slice(rest);
+                let then = match then {
+                    Then::Close if !leftover.is_empty() => Then::Linger,
+                    then => then,
+                };
+                Taken::Left(match remainder {
+                    Some(remainder) => self.queue(claim, remainder, then, leftover),
+                    None => self.follow(claim, then, leftover),
+                })
+            }
+        }
+    }
+
+    /// Send the rest of an answer when there is room for it.
+    fn queue(
+        &mut self,
+        claim: &mut Claim<'_>,
+        remainder: Remainder,
+        then: Then,
+        leftover: Vec<u8>,
+    ) -> Next {
+        let token = claim.token().to_event();
+        if self
+            .engine
+            .epoll
+            .modify(claim.fd(), SENDING_EVENTS, token)
+            .is_err()
+        {
+            return Next::Close;
+        }
+        claim.connection().phase = Phase::Sending(Box::new(Sending {
+            remainder,
+            leftover,
+            then,
+        }));
+        self.set_deadline(claim, self.engine.config.send_timeout);
+        Next::Loop
+    }
+
+    fn send_rest(&mut self, claim: &mut Claim<'_>) -> Next {
+        let fd = claim.fd();
+        let Phase::Sending(sending) = &mut claim.connection().phase else {
+            return Next::Loop;
+        };
+        let Remainder { bytes, body, sent } = &mut sending.remainder;
+        let body = body
+            .as_ref()
+            .map_or(&b""[..], |body| body.as_bytes(self.py));
+        let total = bytes.len() + body.len();
+        let before = *sent;
+        while *sent < total {
+            match kernel::send_pieces(fd, [bytes, body, b""], *sent) {
+                Sent::Bytes(count) => *sent += count,
+                Sent::Gone => return Next::Close,
+                Sent::WouldBlock => {
+                    if *sent > before {
+                        self.set_deadline(claim, self.engine.config.send_timeout);
+                    }
+                    return Next::Wait;
+                }
+            }
+        }
+        let token = claim.token().to_event();
+        if self
+            .engine
+            .epoll
+            .modify(fd, CONNECTION_EVENTS, token)
+            .is_err()
+        {
+            return Next::Close;
+        }
+        match mem::replace(&mut claim.connection().phase, Phase::Idle) {
+            Phase::Sending(sending) => self.follow(claim, sending.then, sending.leftover),
+            _ => Next::Loop,
+        }
+    }
+
+    /// An answer is sent: go on as it said.
+    fn follow(&mut self, claim: &mut Claim<'_>, then: Then, leftover: Vec<u8>) -> Next {
+        match then {
+            Then::NextRequest => {
+                self.set_deadline(claim, self.engine.config.keep_alive);
+                claim.connection().phase = if leftover.is_empty() {
+                    Phase::Idle
+                } else {
+                    Phase::Held(leftover)
+                };
+                Next::Loop
+            }
+            Then::Discard(discarding) => {
+                self.set_deadline(claim, self.engine.config.body_timeout);
+                claim.connection().phase = Phase::Discarding(discarding);
+                Next::Loop
+            }
+            Then::Linger => self.begin_to_linger(claim),
+            Then::Close => Next::Close,
+        }
+    }
+
+    /// Read what is left of a body that the application did not want.
+    fn discard(&mut self, scratch: &mut Scratch, claim: &mut Claim<'_>) -> Next {
+        let fd = claim.fd();
+        let Phase::Discarding(discarding) = &mut claim.connection().phase else {
+            return Next::Loop;
+        };
+        let Discarding { body, left } = &mut **discarding;
+        let count = match kernel::receive(fd, &mut scratch.buf) {
+            Received::Bytes(count) => count,
+            Received::WouldBlock => return Next::Wait,
+            Received::Eof | Received::Gone => return Next::Close,
+        };
+        let Ok(own) = body.push(&scratch.buf[..count]) else {
+            return self.begin_to_linger(claim);
+        };
+        body.data.clear();
+        *left = left.saturating_sub(own);
+        if body.is_complete() {
+            let leftover = scratch.buf[own..count].to_vec();
+            return self.follow(claim, Then::NextRequest, leftover);
+        }
+        if *left == 0 {
+            return self.begin_to_linger(claim);
+        }
+        self.set_deadline(claim, self.engine.config.body_timeout);
+        Next::Loop
+    }
+
+    /// Answer a request that is none, and read nothing of this connection as a request any more.
+    fn refuse(&mut self, claim: &mut Claim<'_>, refusal: Refusal) -> Next {
+        let status = refusal.status();
+        let log = &self.engine.hooks.log;
+        log.refused(self.py, self.now_ms, status, &refusal.to_string());
+        // A peer that has no room even for this does not read.
+        kernel::send(claim.fd(), &response::refusal(status));
+        self.begin_to_linger(claim)
+    }
+
+    /// Half-close and wait for the peer to close: closing with bytes unread would take back an answer
+    /// that it has not read yet. RFC 9112 9.6.
+    fn begin_to_linger(&mut self, claim: &mut Claim<'_>) -> Next {
+        kernel::shut_down(claim.fd(), libc::SHUT_WR);
+        claim.connection().phase = Phase::Lingering { left: DRAIN_BYTES };
+        self.set_deadline(claim, LINGER);
+        Next::Loop
+    }
+
+    fn set_deadline(&self, claim: &Claim<'_>, patience: Duration) {
+        claim.set_deadline_ms(self.now_ms.saturating_add(engine::millis(patience)));
+    }
+}
+
+/// Read on after the requests that were in a buffer.
+fn after_feed(next: Next) -> Next {
+    match next {
+        Next::Wait => Next::Loop,
+        next => next,
+    }
+}
+
+/// Read until the peer closes. When too much has come nothing more is read: its sends then wait
+/// instead of failing, so it still sees the answer.
+fn linger(scratch: &mut Scratch, claim: &mut Claim<'_>, events: u32) -> Next {
+    let fd = claim.fd();
+    let Phase::Lingering { left } = &mut claim.connection().phase else {
+        return Next::Loop;
+    };
+    if *left == 0 {
+        let is_over = events & END_EVENTS != 0;
+        return if is_over { Next::Close } else { Next::Wait };
+    }
+    let room = scratch.buf.len().min(*left);
+    match kernel::receive(fd, &mut scratch.buf[..room]) {
+        Received::Bytes(count) => {
+            *left -= count;
+            Next::Loop
+        }
+        Received::WouldBlock => Next::Wait,
+        Received::Eof | Received::Gone => Next::Close,
+    }
+}

@@ -1,0 +1,269 @@
+//! What the serving threads share, and what other threads ask of them.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use crate::config::Config;
+use crate::kernel::{self, Bell, Epoll, SignalMask};
+use crate::listener::Listener;
+use crate::log::{Level, Log};
+use crate::slots::Slots;
+use crate::worker::Worker;
+
+/// The epoll tokens of the engine's own descriptors; a connection's are larger.
+pub const LISTENER: u64 = 1;
+pub const CONTROL: u64 = 2;
+pub const BELL: u64 = 3;
+
+const SERVING: u8 = 0;
+const DRAINING: u8 = 1;
+const STOPPED: u8 = 2;
+
+/// How far the engine is on its way to its end.
+pub struct Flags {
+    phase: AtomicU8,
+    is_threaded: bool,
+}
+
+impl Flags {
+    /// Whether answers end their connections.
+    #[inline]
+    pub fn is_draining(&self) -> bool {
+        self.phase.load(Ordering::Acquire) != SERVING
+    }
+
+    #[inline]
+    pub fn is_stopped(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == STOPPED
+    }
+
+    #[inline]
+    pub fn is_threaded(&self) -> bool {
+        self.is_threaded
+    }
+}
+
+/// The Python side of the engine.
+pub struct Hooks {
+    pub application: Py<PyAny>,
+    pub on_control: Py<PyAny>,
+    pub on_exception: Py<PyAny>,
+    pub errors: Py<PyAny>,
+    pub log: Log,
+}
+
+pub struct Engine {
+    pub config: Config,
+    pub hooks: Hooks,
+    pub flags: Arc<Flags>,
+    pub epoll: Epoll,
+    pub slots: Slots,
+    pub control: OwnedFd,
+    listener: Mutex<Listener>,
+    bell: Bell,
+    /// The listener wants a look without an event: it retires, or rests.
+    pub has_listener_chores: AtomicBool,
+    /// A descriptor was closed while the listener rests.
+    pub has_room: AtomicBool,
+    /// Idle connections are to be closed, and nobody has begun to.
+    pub must_close_idle: AtomicBool,
+    closes_idle: AtomicBool,
+    drain_deadline_ms: AtomicU64,
+}
+
+impl Engine {
+    /// # Errors
+    ///
+    /// The system has no descriptor left, or the descriptors are not what they should be.
+    pub fn new(
+        config: Config,
+        hooks: Hooks,
+        listener: OwnedFd,
+        control: OwnedFd,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let bell = Bell::new()?;
+        let listener = Listener::new(listener);
+        listener.watch(&epoll, LISTENER)?;
+        epoll.add(control.as_raw_fd(), CONTROL_EVENTS, CONTROL)?;
+        epoll.add(bell.fd(), libc::EPOLLIN | libc::EPOLLET, BELL)?;
+        let flags = Flags {
+            phase: AtomicU8::new(SERVING),
+            is_threaded: config.threads > 1,
+        };
+        Ok(Self {
+            config,
+            hooks,
+            flags: Arc::new(flags),
+            epoll,
+            slots: Slots::new(),
+            control,
+            listener: Mutex::new(listener),
+            bell,
+            has_listener_chores: AtomicBool::new(false),
+            has_room: AtomicBool::new(false),
+            must_close_idle: AtomicBool::new(false),
+            closes_idle: AtomicBool::new(false),
+            drain_deadline_ms: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// Serve with all threads, this one among them, until the engine is drained or stopped.
+    ///
+    /// # Errors
+    ///
+    /// What a Python signal handler raised, or why a thread could not be started.
+    ///
+    /// # Panics
+    ///
+    /// When a thread did.
+    pub fn run(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        // Signals are the main thread's: the others inherit a mask without any.
+        let mask = SignalMask::block_all();
+        let mut helpers = Vec::new();
+        let mut failure = None;
+        for number in 1..self.config.threads {
+            let engine = Arc::clone(self);
+            let thread = thread::Builder::new()
+                .name(format!("udsrv-{number}"))
+                .spawn(move || Python::attach(|py| serve(py, &engine, None)));
+            match thread {
+                Ok(thread) => helpers.push(thread),
+                Err(error) => failure = Some(PyErr::from(error)),
+            }
+        }
+        mask.restore();
+        let outcome = match failure {
+            Some(error) => {
+                self.stop();
+                Err(error)
+            }
+            None => serve(py, self, Some(&mask)),
+        };
+        self.stop();
+        let (outcomes, panics): (Vec<_>, Vec<_>) = py
+            .detach(|| {
+                helpers
+                    .into_iter()
+                    .map(thread::JoinHandle::join)
+                    .collect::<Vec<_>>()
+            })
+            .into_iter()
+            .partition(Result::is_ok);
+        if let Some(Err(panic)) = panics.into_iter().next() {
+            std::panic::resume_unwind(panic);
+        }
+        self.close_all();
+        outcomes.into_iter().flatten().fold(outcome, PyResult::and)
+    }
+
+    /// Close every connection that nobody owns, whatever it waits for.
+    fn close_all(&self) {
+        for index in 0..self.slots.used() {
+            if let Some(claim) = self.slots.claim_unowned(index) {
+                claim.close();
+            }
+        }
+    }
+
+    /// Answer what is there and take no more; be done at the deadline.
+    pub fn drain(&self, deadline: Duration, close_idle: bool) {
+        let deadline_ms = kernel::now_ms().saturating_add(millis(deadline));
+        self.drain_deadline_ms
+            .fetch_min(deadline_ms, Ordering::AcqRel);
+        let began = self.flags.phase.compare_exchange(
+            SERVING,
+            DRAINING,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        if began.is_ok() {
+            self.listener().retire(&self.epoll);
+            self.has_listener_chores.store(true, Ordering::Release);
+        }
+        if close_idle {
+            self.closes_idle.store(true, Ordering::Release);
+            self.must_close_idle.store(true, Ordering::Release);
+        }
+        self.slots.timers.note(deadline_ms);
+        self.bell.ring();
+    }
+
+    /// Return from `run` as soon as the calls in progress return.
+    pub fn stop(&self) {
+        self.flags.phase.store(STOPPED, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Accept from `fd` from now on.
+    ///
+    /// # Errors
+    ///
+    /// It can't be watched.
+    pub fn replace_listener(&self, fd: OwnedFd) -> io::Result<()> {
+        if self.flags.is_draining() {
+            return Ok(());
+        }
+        self.listener().replace(&self.epoll, LISTENER, fd)?;
+        self.has_listener_chores.store(true, Ordering::Release);
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Held for a system call or two, and never while Python code could run.
+    pub fn listener(&self) -> MutexGuard<'_, Listener> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a connection that has had an answer is closed instead of waiting for another request.
+    pub fn closes_idle(&self) -> bool {
+        self.flags.is_draining() && self.closes_idle.load(Ordering::Acquire)
+    }
+
+    pub fn is_past_drain(&self, now_ms: u64) -> bool {
+        now_ms >= self.drain_deadline_ms.load(Ordering::Acquire)
+    }
+
+    pub fn drain_deadline_ms(&self) -> u64 {
+        self.drain_deadline_ms.load(Ordering::Acquire)
+    }
+
+    pub fn say(&self, py: Python<'_>, level: Level, text: &str) {
+        self.hooks.log.write(py, level, text);
+    }
+
+    /// Tell the worker about an exception of the application's.
+    pub fn report(&self, py: Python<'_>, place: &str, error: PyErr) {
+        let exception = error.into_value(py);
+        if let Err(error) = self.hooks.on_exception.call1(py, (place, exception)) {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+/// One event at a time and then none until it is asked for again, so that two threads never call
+/// `on_control` at once.
+pub const CONTROL_EVENTS: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT;
+
+/// Run one thread. If it ends for any reason, all end.
+fn serve(py: Python<'_>, engine: &Arc<Engine>, signals: Option<&SignalMask>) -> PyResult<()> {
+    struct StopAll<'a>(&'a Engine);
+    impl Drop for StopAll<'_> {
+        fn drop(&mut self) {
+            self.0.stop();
+        }
+    }
+    let _stop_all = StopAll(engine);
+    Worker::new(py, engine, signals)?.run()
+}
+
+/// `duration` in milliseconds, rounded up.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,332 @@
+//! One request: call the application, send what it answers, and see what is left.
+
+use std::mem;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use http1::Head;
+use pyo3::exceptions::{PyOSError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use crate::config::DRAIN_BYTES;
+use crate::connection::{Discarding, Remainder, Then};
+use crate::engine::Engine;
+use crate::environ::{Common, Environ};
+use crate::exchange::{Callables, Ended, Exchange, Failure, Terms, Trouble};
+use crate::input::{Input, Rest, Stream};
+use crate::python;
+use crate::response::Refusal;
+
+/// A body in several pieces up to this size is put together and sent at once.
+const JOINED_BODY_BYTES: usize = 64 * 1024;
+
+/// The body of a request when the application is called.
+pub enum Body {
+    None,
+    Complete(Vec<u8>),
+    Streaming(Box<Stream>),
+}
+
+/// What became of a request.
+pub enum Served {
+    /// Answered; the next request may follow at once.
+    Done,
+    /// Answered, but for `remainder`.
+    Ends {
+        then: Then,
+        remainder: Option<Remainder>,
+        /// What was read behind the body.
+        leftover: Vec<u8>,
+    },
+    /// Nothing is answered: its body is none.
+    Refused(Refusal),
+    /// A thread of the application is still reading the body.
+    InUse(Py<Input>),
+}
+
+/// What one thread serves requests with.
+pub struct Server<'a, 'py> {
+    py: Python<'py>,
+    engine: &'a Engine,
+    application: Bound<'py, PyAny>,
+    environ: Environ,
+    callables: Callables,
+}
+
+impl<'a, 'py> Server<'a, 'py> {
+    /// # Errors
+    ///
+    /// What the interpreter says when it can't make an object.
+    pub fn new(py: Python<'py>, engine: &'a Engine) -> PyResult<Self> {
+        let common = Common {
+            errors: engine.hooks.errors.bind(py),
+            multithread: engine.flags.is_threaded(),
+            multiprocess: engine.config.multiprocess,
+        };
+        Ok(Self {
+            py,
+            engine,
+            application: engine.hooks.application.bind(py).clone(),
+            environ: Environ::new(py, &common)?,
+            callables: callables(py, engine)?,
+        })
+    }
+
+    /// Serve the request whose head is in `bytes`.
+    pub fn serve(
+        &mut self,
+        fd: RawFd,
+        bytes: &[u8],
+        head: &Head,
+        body: Body,
+        is_trusted: bool,
+    ) -> Served {
+        let py = self.py;
+        let (input, is_streaming) = match body {
+            Body::None => (Input::complete(Vec::new()), false),
+            Body::Complete(data) => (Input::complete(data), false),
+            Body::Streaming(stream) => (Input::streaming(stream), true),
+        };
+        let terms = Terms {
+            fd,
+            is_head: head.method.of(bytes) == b"HEAD",
+            version: head.version,
+            keep_alive: head.keep_alive,
+        };
+        let began = Bound::new(py, input).and_then(|input| {
+            let streaming = is_streaming.then(|| input.clone().unbind());
+            self.callables.begin(py, terms, streaming)?;
+            Ok(input)
+        });
+        let input = match began {
+            Ok(input) => input,
+            Err(error) => {
+                // There is no memory to answer with.
+                self.engine.report(py, &place(bytes, head), error);
+                return ends(Then::Close);
+            }
+        };
+        let outcome = self
+            .environ
+            .build(py, bytes, head, input.as_any(), is_trusted)
+            .map_err(Trouble::from)
+            .and_then(|environ| {
+                let start_response = self.callables.start_response.bind(py);
+                let result = python::call(&self.application, &environ, start_response)?;
+                let outcome = respond(&result, self.callables.exchange.get());
+                if let Err(error) = close(&result) {
+                    self.engine.report(py, &place(bytes, head), error);
+                }
+                outcome
+            });
+        let remainder = match outcome {
+            Ok(remainder) => remainder,
+            Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
+        };
+        let ended = self.callables.finish();
+        if !self.callables.are_ours_alone(py) {
+            match callables(py, self.engine) {
+                Ok(callables) => self.callables = callables,
+                Err(error) => self.engine.report(py, &place(bytes, head), error),
+            }
+        }
+        if !is_streaming {
+            return match (then(&ended, None), remainder) {
+                (Then::NextRequest, None) => Served::Done,
+                (then, remainder) => Served::Ends {
+                    then,
+                    remainder,
+                    leftover: Vec::new(),
+                },
+            };
+        }
+        match input.get().finish() {
+            Rest::InUse => Served::InUse(input.unbind()),
+            Rest::Nothing => ends(Then::Close),
+            Rest::Stream(mut stream) => match stream.refusal {
+                Some(refusal) if !ended.is_head_sent => Served::Refused(refusal),
+                _ => {
+                    let leftover = mem::take(&mut stream.leftover);
+                    Served::Ends {
+                        then: then(&ended, Some(stream)),
+                        remainder,
+                        leftover,
+                    }
+                }
+            },
+        }
+    }
+
+    /// Report what went wrong if it is the application's, and answer 500 if nothing is answered yet.
+    #[cold]
+    fn recover(
+        &self,
+        trouble: Trouble,
+        bytes: &[u8],
+        head: &Head,
+        streaming: Option<&Bound<'py, Input>>,
+    ) -> Option<Remainder> {
+        let py = self.py;
+        let exchange = self.callables.exchange.get();
+        let refusal = streaming.and_then(|input| input.get().refusal());
+        let is_peers = match &trouble {
+            Trouble::Failure(Failure::Gone | Failure::TimedOut) | Trouble::Refused(_) => true,
+            Trouble::Failure(Failure::Broken) | Trouble::Mistake(_) => false,
+            // The application may let through what `write` or `wsgi.input` raised.
+            Trouble::Python(error) => {
+                (exchange.is_peer_gone() || refusal.is_some())
+                    && error.is_instance_of::<PyOSError>(py)
+            }
+        };
+        if !is_peers {
+            self.engine
+                .report(py, &place(bytes, head), trouble.into_error());
+        }
+        if exchange.is_head_sent() {
+            exchange.break_off();
+            return None;
+        }
+        if refusal.is_some() {
+            return None;
+        }
+        exchange.send_error(py)
+    }
+}
+
+fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {
+    Callables::new(py, Arc::clone(&engine.flags), engine.config.send_timeout)
+}
+
+fn ends(then: Then) -> Served {
+    Served::Ends {
+        then,
+        remainder: None,
+        leftover: Vec::new(),
+    }
+}
+
+/// The request as it is named in the log.
+#[cold]
+fn place(bytes: &[u8], head: &Head) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    text(head.method.of(bytes)) + " " + &text(head.path.of(bytes))
+}
+
+/// What follows an answer, with `stream` for a body that was not complete at the start.
+fn then(ended: &Ended, stream: Option<Box<Stream>>) -> Then {
+    let Some(stream) = stream else {
+        return match ended {
+            Ended {
+                failure: None,
+                keeps_alive: true,
+                ..
+            } => Then::NextRequest,
+            _ => Then::Close,
+        };
+    };
+    let missing = match stream.refusal {
+        Some(_) => None,
+        None => stream.body.missing(),
+    };
+    match (missing, ended) {
+        (
+            _,
+            Ended {
+                failure: Some(_), ..
+            },
+        ) => Then::Close,
+        (
+            Some(0),
+            Ended {
+                keeps_alive: true, ..
+            },
+        ) => Then::NextRequest,
+        (Some(0), _) => Then::Close,
+        (
+            Some(missing),
+            Ended {
+                keeps_alive: true, ..
+            },
+        ) if missing <= DRAIN_BYTES as u64 => Then::Discard(Box::new(Discarding {
+            body: stream.body,
+            left: DRAIN_BYTES,
+        })),
+        _ => Then::Linger,
+    }
+}
+
+/// Send what the application returned.
+fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Remainder>, Trouble> {
+    let py = result.py();
+    if !exchange.is_head_sent() {
+        // What can't be a subclass with an iteration of its own is known as a whole.
+        if let Ok(list) = result.cast_exact::<PyList>() {
+            if list.len() == 1 {
+                let item = list.get_item(0)?;
+                let data = bytes_of(&item)?;
+                return exchange.send_whole(py, data.as_bytes(), Some(data));
+            }
+            if let Some(joined) = joined(list.iter())? {
+                return exchange.send_whole(py, &joined, None);
+            }
+        } else if let Ok(tuple) = result.cast_exact::<PyTuple>()
+            && let Some(joined) = joined(tuple.iter())?
+        {
+            return exchange.send_whole(py, &joined, None);
+        }
+    }
+    let is_single = !exchange.is_head_sent() && has_one_item(result);
+    let iterator = result.try_iter()?.into_any();
+    while let Some(item) = python::next(&iterator)? {
+        let data = bytes_of(&item)?;
+        // PEP 3333: such an iterable has no other item, so this one's length is the body's. But the
+        // head may have gone out with write() meanwhile.
+        if is_single && !exchange.is_head_sent() {
+            return exchange.send_whole(py, data.as_bytes(), Some(data));
+        }
+        if !data.as_bytes().is_empty() {
+            exchange.send_part(py, data)?;
+        }
+    }
+    exchange.send_end(py)
+}
+
+fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, PyBytes>, Trouble> {
+    item.cast::<PyBytes>().map_err(|_| {
+        let name = python::type_name(item);
+        PyTypeError::new_err(format!("the application's body holds {name}, not bytes")).into()
+    })
+}
+
+/// All items together, unless they are so large that copying them does not pay.
+fn joined<'py>(items: impl Iterator<Item = Bound<'py, PyAny>>) -> Result<Option<Vec<u8>>, Trouble> {
+    let mut joined = Vec::new();
+    for item in items {
+        let data = bytes_of(&item)?.as_bytes();
+        if joined.len() + data.len() > JOINED_BODY_BYTES {
+            return Ok(None);
+        }
+        joined.extend_from_slice(data);
+    }
+    Ok(Some(joined))
+}
+
+/// Whether `len()` of the result is 1, if it has one.
+fn has_one_item(result: &Bound<'_, PyAny>) -> bool {
+    let py = result.py();
+    let has_length = result.get_type().hasattr(intern!(py, "__len__"));
+    has_length.is_ok_and(|has_length| has_length) && result.len().is_ok_and(|len| len == 1)
+}
+
+/// Call the result's `close`, if it has one: PEP 3333 wants that however the request ends.
+fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
+    if result.is_exact_instance_of::<PyList>() || result.is_exact_instance_of::<PyTuple>() {
+        return Ok(());
+    }
+    match result.getattr_opt(intern!(result.py(), "close"))? {
+        Some(close) => close.call0().map(drop),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,67 @@
+"""The compiled module: the event loop, the connections and the WSGI boundary, in Rust.
+
+Runs as: the app's user, in supervisors and workers.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, final
+
+class _TextSink(Protocol):
+    """What ``wsgi.errors`` is made of."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+
+def no_new_privileges() -> None: ...
+def not_dumpable() -> None: ...
+def child_subreaper() -> None: ...
+def die_with_parent() -> None: ...
+
+@final
+class Server:
+    """Serves one WSGI application on one listener.
+
+    The methods may be called from any thread, and from signal handlers and hooks during ``run``.
+    """
+
+    def __new__(
+        cls,
+        application: Callable[..., object],
+        *,
+        listener_fd: int,
+        control_fd: int,
+        on_control: Callable[[], object],
+        on_exception: Callable[[str, BaseException], object],
+        log: Callable[[int, str], object],
+        threads: int,
+        multiprocess: bool,
+        keep_alive_s: float,
+        head_timeout_s: float,
+        body_timeout_s: float,
+        send_timeout_s: float,
+        limit_request_line: int,
+        limit_request_fields: int,
+        limit_request_field_size: int,
+        limit_request_head: int,
+        limit_request_body: int,
+        body_buffer: int,
+        trusted_uids: Sequence[int],
+        trusted_gids: Sequence[int],
+        errors: _TextSink,
+    ) -> Server:
+        """Watch duplicates of the two descriptors; the caller may close its own."""
+
+    def run(self) -> None:
+        """Serve until drained or stopped; once, and on the main thread, which serves too."""
+
+    def drain(self, deadline_s: float, close_idle: bool) -> None:
+        """Answer what is there, take no more, and let ``run`` return then, or at the deadline.
+
+        With ``close_idle``, idle connections are closed at once unless a request is on its way.
+        """
+
+    def stop(self) -> None:
+        """Let ``run`` return as soon as the calls in progress return."""
+
+    def replace_listener(self, fd: int) -> None:
+        """Accept from ``fd`` from now on; the old listener is served until its queue is empty."""
