@@ -336,10 +336,10 @@ impl HeadParser {
         if !target::is_host(host) {
             return Err(ParseError::Host);
         }
-        if let Some(authority) = self.seen.authority {
-            if !authority.of(buf).eq_ignore_ascii_case(host) {
-                return Err(ParseError::HostMismatch);
-            }
+        if let Some(authority) = self.seen.authority
+            && !authority.of(buf).eq_ignore_ascii_case(host)
+        {
+            return Err(ParseError::HostMismatch);
         }
         self.head.host = Some(value);
         Ok(())
