@@ -132,7 +132,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell starts what it puts into the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop_on_signal)
     place = make_shared_directory("example")
     try:

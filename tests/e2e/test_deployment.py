@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.machine import Machine
+from support.waiting import wait_for_end
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plain.py"
 SOCKET = "/run/app/app.sock"
@@ -25,7 +26,10 @@ systemd-sysusers && systemctl enable --now app && systemctl reload nginx
 @pytest.fixture(scope="module")
 def site(machine: Machine) -> Machine:
     machine.copy_in(EXAMPLE, "/srv/app/plain.py")
+    old_nginx_workers = machine.processes("nginx: worker process")
     machine.shell(DEPLOY)
+    # A reload of nginx goes on after systemctl has returned.
+    wait_for_end(*old_nginx_workers)
     return machine
 
 

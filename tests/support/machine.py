@@ -9,6 +9,7 @@ from pathlib import Path
 
 from support.directories import make_shared_directory
 from support.notify import NotifySocket
+from support.processes import descendants_of, title_of
 from support.waiting import ENDS_WITH_US, PATIENCE_S, WaitError
 
 TREE = Path(__file__).parents[2]
@@ -55,6 +56,11 @@ class Machine:
         """The pid, outside, of the machine's first process; the last one announced."""
         announced = [line for line in self._notify.messages if line.startswith(_LEADER)]
         return announced[-1].removeprefix(_LEADER)
+
+    def processes(self, title: str) -> list[int]:
+        """Return the pids, outside, of those processes of the machine whose title starts so."""
+        everything = descendants_of(int(self._leader))
+        return [pid for pid in everything if title_of(pid).startswith(title)]
 
     def try_run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run ``command`` inside as root, whatever comes of it."""
