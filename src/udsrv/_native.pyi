@@ -6,6 +6,8 @@ Runs as: the app's user, in supervisors and workers.
 from collections.abc import Callable, Sequence
 from typing import Protocol, final
 
+__all__ = ["Server", "child_subreaper", "die_with_parent", "no_new_privileges", "not_dumpable"]
+
 class _TextSink(Protocol):
     """What ``wsgi.errors`` is made of."""
 
