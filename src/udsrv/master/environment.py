@@ -52,14 +52,15 @@ def environment(
         for name, value in inherited.items()
         if _matches(name, wanted) and not _matches(name, WITHHELD)
     }
+    path = {"PATH": f"{os.path.dirname(python)}:{DEFAULT_PATH}"}
+    # A wide pattern doesn't turn the application's home into root's.
     own = {
         "HOME": account.pw_dir or "/",
         "USER": account.pw_name,
         "LOGNAME": account.pw_name,
         "SHELL": account.pw_shell or "/bin/sh",
-        "PATH": f"{os.path.dirname(python)}:{DEFAULT_PATH}",
     }
-    variables = {**own, **passed, **from_file, **named}
+    variables = {**path, **passed, **own, **from_file, **named}
     dropped = sorted(
         name
         for name in inherited

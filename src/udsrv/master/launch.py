@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import udsrv
 from udsrv.config.model import Settings
-from udsrv.errors import AppLoadError
+from udsrv.errors import AppLoadError, ConfigError
 from udsrv.ipc import Channel
 from udsrv.privileged.drop import Identity
 from udsrv.privileged.spawn import SpawnSpec, spawn
@@ -32,7 +32,11 @@ except ModuleNotFoundError:
         "udsrv", sys.argv[1] + "/__init__.py", submodule_search_locations=[sys.argv[1]])
     udsrv = sys.modules["udsrv"] = util.module_from_spec(spec)
     spec.loader.exec_module(udsrv)
-from udsrv.{tier} import main
+try:
+    from udsrv.{tier} import main
+except ImportError as error:
+    sys.exit(print("udsrv:", sys.executable, "has another udsrv (%s): install the same version in"
+        " both environments" % error, file=sys.stderr) or {code})
 main()
 """
 
@@ -112,7 +116,14 @@ def check_application(launch: Launch) -> int:
 def argv(launch: Launch, tier: str) -> list[str]:
     """Return the command line of a process of ours in the application's environment."""
     # -P: the working directory comes onto the path when the application is loaded, not before.
-    return [launch.python, "-P", "-c", _BOOT.format(tier=tier), PACKAGE, _TITLE_ROOM]
+    return [
+        launch.python,
+        "-P",
+        "-c",
+        _BOOT.format(tier=tier, code=ConfigError.exit_code),
+        PACKAGE,
+        _TITLE_ROOM,
+    ]
 
 
 def payload(launch: Launch, number: int) -> bytes:
