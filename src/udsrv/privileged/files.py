@@ -28,6 +28,10 @@ def read_secret(path: str) -> bytes:
             os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK,
             dir_fd=directory.fd,
         )
+    except PermissionError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; it must belong to uid {os.geteuid()} with mode 0600"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     finally:

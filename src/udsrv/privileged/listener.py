@@ -50,18 +50,19 @@ class SocketPath:
         """
         self.spec = spec
         self.name = os.path.basename(spec.path)
-        self.parent = open_directory(os.path.dirname(spec.path))
-        self.path = os.path.join(self.parent.path, self.name)
         # Device and inode: what stays the same over rename and link.
         self._identity: tuple[int, int] | None = None
-        self._refuse_foreign_file()
-        self._private = self._open_private()
-        self._lock_fd = self._take_lock()
-        try:
+        with contextlib.ExitStack() as undo:
+            self.parent = open_directory(os.path.dirname(spec.path))
+            undo.callback(os.close, self.parent.fd)
+            self.path = os.path.join(self.parent.path, self.name)
+            self._refuse_foreign_file()
+            self._private = self._open_private()
+            undo.callback(os.close, self._private.fd)
+            undo.callback(os.close, self._take_lock())
+            undo.callback(self._remove_private)
             self._refuse_live_socket()
-        except BaseException:
-            self._clean()
-            raise
+            self._undo = undo.pop_all()
 
     def stage(self) -> socket.socket:
         """Return a new listener with its owner, group and mode, which nobody can reach yet.
@@ -138,9 +139,9 @@ class SocketPath:
         self._identity = None
 
     def withdraw(self) -> None:
-        """Unlink the path as above, and remove the private directory."""
+        """Unlink the path as above, and remove the private directory. The last thing to call."""
         self.withdraw_path()
-        self._clean()
+        self._undo.close()
 
     def _refuse_foreign_file(self) -> None:
         facts = self._stat(self.name, self.parent)
@@ -258,12 +259,11 @@ class SocketPath:
                 f" instead of uid {spec.uid}, gid {spec.gid}, mode {spec.mode:04o}"
             )
 
-    def _clean(self) -> None:
+    def _remove_private(self) -> None:
         for name in (_STAGED, _KEPT, _LOCK):
             self._unlink_private(name)
         with contextlib.suppress(OSError):
             os.rmdir(f"{self.name}.d", dir_fd=self.parent.fd)
-        os.close(self._lock_fd)
 
     def _unlink_private(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
