@@ -68,6 +68,11 @@ def test_what_the_operator_names_is_passed(glob):
     assert result.dropped == ()
 
 
+def test_a_wide_pattern_passes_no_identity():
+    result = made({"HOME": "/root", "USER": "root", "PATH": "/opt/bin"}, pass_env=("*",))
+    assert result.variables == OWN | {"PATH": "/opt/bin"}
+
+
 @pytest.mark.parametrize(
     "name",
     [

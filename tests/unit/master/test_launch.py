@@ -54,7 +54,7 @@ def test_the_command_line_has_room_for_a_title():
 @pytest.mark.parametrize("isolated", [(), ("-S",)])
 def test_the_boot_code_finds_udsrv_in_the_environment_or_takes_the_masters(isolated):
     # Without site-packages there is no udsrv to be found, as in an environment that has none.
-    boot = argv(LAUNCH, "supervisor.boot")[3].partition("from udsrv.supervisor")[0]
+    boot = argv(LAUNCH, "supervisor.boot")[3].partition("try:\n    from udsrv.supervisor")[0]
     code = boot + "import udsrv.errors, os; print(os.path.dirname(udsrv.__file__))"
     result = subprocess.run(
         [sys.executable, "-I", *isolated, "-c", code, PACKAGE],

@@ -293,13 +293,27 @@ def test_a_stale_socket_is_replaced(path, private):
     assert not path.exists()
 
 
+CRASH = """
+import os, socket, sys
+from udsrv.privileged.listener import ListenerSpec, SocketPath
+path = SocketPath(ListenerSpec(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), 0o660, 16))
+listener = path.stage()
+path.publish()
+socket.send_fds(socket.socket(fileno=int(sys.argv[4])), [b"x"], [listener.fileno()])
+os._exit(0)
+"""
+
+
 def test_what_a_crash_left_is_taken_over(path, private):
-    # The listener lives on, in a process that escaped: it is still ours, since only the owner of
-    # the private directory can have put the link there.
-    before = SocketPath(spec(path))
-    with before.stage():
-        before.publish()
-        os.close(before._lock_fd)
+    # The listener lives on, here: it is still ours, since only the owner of the private directory
+    # can have put the link there.
+    (escaped, other) = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    command = [sys.executable, "-c", CRASH, path, str(os.getuid()), str(os.getgid())]
+    with escaped, other:
+        subprocess.run([*command, str(other.fileno())], pass_fds=(other.fileno(),), check=True)
+        _, (listener_fd,), _, _ = socket.recv_fds(escaped, 1, 1)
+    with socket.socket(fileno=listener_fd):
+        assert connected(path)
         after = SocketPath(spec(path))
         with after.stage() as listener:
             after.publish()
@@ -333,6 +347,17 @@ def test_a_second_owner_is_refused_with_the_firsts_pid(path, private):
         assert path.stat() == facts
         assert connected(path)
         assert sorted(os.listdir(private)) == ["kept", "lock"]
+
+
+def test_a_start_that_is_refused_or_withdrawn_keeps_no_descriptor(path):
+    before = len(os.listdir("/proc/self/fd"))
+    SocketPath(spec(path)).withdraw()
+    with listen(path):
+        refusal(path)
+    path.unlink()
+    plant_file(path)
+    refusal(path)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_path_as_long_as_the_kernel_takes_works(shared_directory):

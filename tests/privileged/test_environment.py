@@ -1,0 +1,139 @@
+"""What of root's environment reaches the application: what is listed and what is named."""
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+import pytest
+
+from support.accounts import APP_USER
+from support.processes import descendants_of, title_of
+from support.remote import run_in_worker
+
+ENVIRON = "import os; result = dict(os.environ)"
+OWN = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR"}
+
+
+def test_the_application_gets_its_own_variables_and_the_locale(serve):
+    root = {"HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "TZ": "UTC", "SECRET": "hush"}
+    environ = run_in_worker(serve(environ=root).socket, ENVIRON)
+    account = pwd.getpwnam(APP_USER)
+    assert set(environ) == OWN | {"LANG", "TZ"}
+    assert environ["HOME"] == account.pw_dir
+    assert environ["USER"] == environ["LOGNAME"] == APP_USER
+    assert environ["SHELL"] == account.pw_shell
+
+
+def test_dropped_names_are_logged_once_and_values_never(serve):
+    server = serve(environ={"LANG": "C.UTF-8", "SECRET": "hush", "PYTHONPATH": "/evil"})
+    text = server.log.text()
+    assert text.count("not passed to the application (see --pass-env): PYTHONPATH SECRET\n") == 1
+    assert "hush" not in text
+    assert "/evil" not in text
+
+
+def test_what_the_operator_names_is_passed_and_the_later_source_wins(serve, shared_directory):
+    file = shared_directory / "app.env"
+    file.write_text("# for the application\nB=file\nC='file'\n")
+    file.chmod(0o600)
+    server = serve(
+        "--pass-env", "A,B", "--pass-env", "C*", "--env-file", str(file), "-e", "C=flag",
+        environ={"A": "root's", "B": "root's", "C": "root's", "CD": "root's", "D": "root's"},
+    )  # fmt: skip
+    environ = run_in_worker(server.socket, ENVIRON)
+    got = {name: environ.get(name) for name in ("A", "B", "C", "CD", "D")}
+    assert got == {"A": "root's", "B": "file", "C": "flag", "CD": "root's", "D": None}
+
+
+def test_nothing_of_the_service_managers_reaches_the_application(serve):
+    between = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "LISTEN_FDNAMES": "x", "WATCHDOG_USEC": "1"}
+    server = serve("--pass-env", "*", environ={**between, "UDSRV_WORKERS": "2", "LANG": "C.UTF-8"})
+    environ = run_in_worker(server.socket, ENVIRON)
+    assert set(environ) - {"PWD"} == OWN | {"LANG"}
+    assert environ["HOME"] != os.environ["HOME"]
+    assert "NOTIFY_SOCKET" not in server.log.text()
+
+
+def test_secrets_are_in_no_command_line(serve, shared_directory):
+    file = shared_directory / "app.env"
+    file.write_text("DATABASE_URL=hush\n")
+    file.chmod(0o600)
+    server = serve("--env-file", str(file))
+    assert run_in_worker(server.socket, ENVIRON)["DATABASE_URL"] == "hush"
+    for pid in (server.pid, *descendants_of(server.pid)):
+        assert "hush" not in title_of(pid)
+    assert "hush" not in server.log.text()
+    assert b"hush" not in Path(f"/proc/{server.pid}/environ").read_bytes()
+
+
+def test_the_temporary_directory_is_private_and_goes_with_the_server(serve):
+    server = serve()
+    path = Path(run_in_worker(server.socket, "import tempfile; result = tempfile.gettempdir()"))
+    facts = path.stat()
+    assert facts.st_uid == pwd.getpwnam(APP_USER).pw_uid
+    assert stat.S_IMODE(facts.st_mode) == 0o700
+    run_in_worker(server.socket, f"open('{path}/file', 'w').close()")
+    assert server.stop() == 0
+    assert not path.exists()
+
+
+def open_to_a_group(file):
+    file.chmod(0o640)
+
+
+def of_the_application(file):
+    os.chown(file, pwd.getpwnam(APP_USER).pw_uid, -1)
+
+
+def behind_a_link(file):
+    file.rename(file.with_name("real"))
+    file.symlink_to("real")
+
+
+def in_an_open_directory(file):
+    file.parent.chmod(0o777)
+
+
+def malformed(file):
+    file.write_text("DATABASE_URL hush\n")
+
+
+def missing(file):
+    file.unlink()
+
+
+def fifo(file):
+    file.unlink()
+    os.mkfifo(file, 0o600)
+
+
+REFUSED = {
+    open_to_a_group: (78, "(uid 0, mode 0640) must belong to uid 0 with mode 0600"),
+    of_the_application: (78, "Permission denied; it must belong to uid 0 with mode 0600"),
+    behind_a_link: (78, "app.env: "),
+    in_an_open_directory: (77, "is writable by everybody"),
+    malformed: (78, "app.env:1 is not NAME=VALUE"),
+    missing: (78, "app.env: No such file or directory"),
+    fifo: (78, "app.env is not a plain file"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "outcome"), REFUSED.items())
+def test_an_environment_file_that_others_could_know_or_change_is_refused(
+    serve, shared_directory, spoil, outcome
+):
+    directory = shared_directory / "etc"
+    directory.mkdir()
+    file = directory / "app.env"
+    file.write_text("DATABASE_URL=hush\n")
+    file.chmod(0o600)
+    spoil(file)
+    server = serve("--env-file", str(file), ready=False)
+    code, sentence = outcome
+    assert server.wait_end() == code
+    last = server.log.text().splitlines()[-1]
+    assert last.startswith("udsrv: ")
+    assert sentence in last
+    assert "hush" not in server.log.text()
+    assert list(server.socket.parent.iterdir()) == []

@@ -1,0 +1,173 @@
+"""The published socket: whose it is, who can connect, and what the worker can't do to it."""
+
+import grp
+import pwd
+import stat
+
+import pytest
+
+from support.accounts import APP_USER, EXTRA_GROUP, NGINX_USER, OTHER_USER
+from support.raw_http import get
+from support.remote import run_in_worker
+from support.servers import UDSRV
+from support.strangers import connect_as, run_as
+
+
+def owned(path) -> tuple[str, str, str]:
+    facts = path.stat()
+    assert stat.S_ISSOCK(facts.st_mode)
+    owner, group = pwd.getpwuid(facts.st_uid).pw_name, grp.getgrgid(facts.st_gid).gr_name
+    return owner, group, f"{stat.S_IMODE(facts.st_mode):04o}"
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        ((), ("root", NGINX_USER, "0660")),
+        (("--socket-group", "mail"), ("root", "mail", "0660")),
+        (("--socket-group", "root"), ("root", "root", "0660")),
+        (("--socket-mode", "0600"), ("root", NGINX_USER, "0600")),
+        (("--socket-owner", OTHER_USER), (OTHER_USER, NGINX_USER, "0660")),
+        (("--socket-owner", OTHER_USER, "--socket-group", "mail"), (OTHER_USER, "mail", "0660")),
+    ],
+)
+def test_owner_group_and_mode_are_those_of_the_settings(serve, options, facts):
+    server = serve(*options)
+    assert owned(server.socket) == facts
+    owner, group, mode = facts
+    server.log.wait_for(rf"ready: remote:app on {server.socket} \({owner}:{group} {mode}\)")
+
+
+def test_without_options_the_group_is_nginxs(start_udsrv):
+    server = start_udsrv("hello:app", "--user", APP_USER)
+    assert owned(server.socket) == ("root", NGINX_USER, "0660")
+
+
+def test_nginx_can_connect_and_nobody_else(serve):
+    server = serve()
+    assert connect_as(NGINX_USER, server.socket) == "connected"
+    for user in (APP_USER, OTHER_USER, "nobody"):
+        assert connect_as(user, server.socket) == "Permission denied"
+
+
+def test_the_private_directory_is_closed_to_everybody(serve):
+    server = serve()
+    private = server.socket.with_name("app.sock.d")
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    for user in (APP_USER, OTHER_USER, NGINX_USER):
+        for name in ("kept", "staged"):
+            assert connect_as(user, private / name) == "Permission denied"
+
+
+ATTACKS = {
+    "connect": "s = socket.socket(socket.AF_UNIX); s.connect(path)",
+    "unlink": "os.unlink(path)",
+    "chmod": "os.chmod(path, 0o666)",
+    "chown": "os.chown(path, os.getuid(), -1)",
+    "rename away": "os.rename(path, path + '.old')",
+    "rename over": "open('/tmp/udsrv-x-%d' % os.getpid(), 'w'); "
+    "os.replace('/tmp/udsrv-x-%d' % os.getpid(), path)",
+    "link": "os.link(path, path + '.link')",
+    "link out": "os.link(path, os.environ['TMPDIR'] + '/link')",
+    "plant": "open(os.path.dirname(path) + '/planted', 'w')",
+    "enter": "os.listdir(path + '.d')",
+    "utime": "os.utime(path, (1, 1))",
+}
+
+
+def test_the_worker_can_do_nothing_to_the_socket_it_serves(serve):
+    server = serve()
+    before = server.socket.stat()
+    source = f"""
+    import os, socket
+    path = {str(server.socket)!r}
+    result = {{}}
+    for name, attack in {ATTACKS!r}.items():
+        try:
+            exec(attack)
+        except OSError as error:
+            result[name] = error.errno
+        else:
+            result[name] = "done"
+    for name in os.listdir("/tmp"):
+        if name == "udsrv-x-%d" % os.getpid():
+            os.unlink("/tmp/" + name)
+    """
+    outcomes = run_in_worker(server.socket, source)
+    assert set(outcomes) == set(ATTACKS)
+    # EPERM, EACCES, and EXDEV where /tmp is a filesystem of its own.
+    assert set(outcomes.values()) <= {1, 13, 18}
+    assert server.socket.stat()[:8] == before[:8]
+
+
+def test_an_application_in_the_sockets_group_is_warned_about(serve):
+    server = serve("--socket-group", EXTRA_GROUP)
+    assert (
+        server.log.count(rf"warning: user: '{APP_USER}' is in the socket's group '{EXTRA_GROUP}'")
+        == 1
+    )
+
+
+def test_an_application_that_is_nginxs_user_is_warned_about(start_udsrv):
+    server = start_udsrv("hello:app", "--user", NGINX_USER)
+    assert server.log.count(rf"warning: user: '{NGINX_USER}' is Nginx's user too") == 1
+
+
+def test_an_application_that_owns_its_socket_is_warned_about(serve):
+    server = serve("--socket-owner", APP_USER)
+    assert server.log.count(rf"warning: socket_owner: '{APP_USER}' owns the socket") == 1
+
+
+def test_root_with_nothing_but_the_four_capabilities_is_enough(serve, shared_directory):
+    # As in the generated unit. The group then comes from the process that binds.
+    wrapper = shared_directory / "confined"
+    keep = "-all,+setuid,+setgid,+setpcap,+kill"
+    wrapper.write_text(f'#!/bin/sh\nexec setpriv --bounding-set {keep} {UDSRV} "$@"\n')
+    wrapper.chmod(0o755)
+    server = serve(udsrv=wrapper)
+    assert owned(server.socket) == ("root", NGINX_USER, "0660")
+    assert get(server.socket).status == 200
+    server.socket.unlink()
+    server.log.wait_for("it is back, nothing queued was lost")
+    assert owned(server.socket) == ("root", NGINX_USER, "0660")
+    assert server.stop() == 0
+    assert list(server.socket.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("lacking", "options"),
+    [
+        ("setuid", ()),
+        ("setgid", ()),
+        ("setpcap", ()),
+        ("kill", ()),
+        ("chown", ("--socket-owner", OTHER_USER)),
+    ],
+)
+def test_root_that_lacks_a_capability_is_refused(serve, shared_directory, lacking, options):
+    wrapper = shared_directory / "confined"
+    wrapper.write_text(f'#!/bin/sh\nexec setpriv --bounding-set -{lacking} {UDSRV} "$@"\n')
+    wrapper.chmod(0o755)
+    server = serve(*options, udsrv=wrapper, ready=False)
+    assert server.wait_end() == 77
+    last = server.log.text().splitlines()[-1]
+    assert last.startswith(f"udsrv: this root lacks CAP_{lacking.upper()}: grant it")
+    assert list(server.socket.parent.iterdir()) == []
+
+
+def test_who_removes_the_socket_of_another_owner_gets_a_fresh_one(serve):
+    # Without CAP_FOWNER no link to it can be kept: see SocketPath.publish.
+    server = serve("--socket-owner", OTHER_USER)
+    server.socket.unlink()
+    server.log.wait_for("was removed; a fresh listener takes its place")
+    assert owned(server.socket) == (OTHER_USER, NGINX_USER, "0660")
+    assert get(server.socket).status == 200
+    assert "has shut the listener" not in server.log.text()
+
+
+def test_the_helper_that_connects_as_others_can_fail_and_succeed(shared_directory):
+    assert connect_as(OTHER_USER, shared_directory / "none") == "No such file or directory"
+    assert run_as(OTHER_USER, "import os; print(os.getuid())") == str(
+        pwd.getpwnam(OTHER_USER).pw_uid
+    )
+    assert run_as(OTHER_USER, "import os; print(os.getgroups())") == "[]"
