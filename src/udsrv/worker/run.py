@@ -6,6 +6,7 @@ Runs as: the application's user, in a fork of the supervisor.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import signal
 import socket
 import sys
@@ -37,7 +38,8 @@ def run_worker(
         extend_path(spec.settings.chdir, spec.settings.pythonpath)
         _serve(spec, channel, listener)
     except UdsrvError as error:
-        print(f"error: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):  # the application may have closed it
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     atexit._run_exitfuncs()
     return 0

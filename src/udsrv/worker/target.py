@@ -5,6 +5,7 @@ Runs as: the application's user.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import sys
@@ -38,8 +39,7 @@ def load(app: str) -> Application:
         if target.call is not None:
             found = found(*target.call.args, **dict(target.call.kwargs))
     except BaseException as error:  # whatever application code raises, SystemExit too
-        own_frame = error.__traceback__
-        traceback.print_exception(error.with_traceback(own_frame.tb_next if own_frame else None))
+        _print_frames_of_the_application(error)
         raise AppLoadError(f"'{app}' doesn't load: {_summary(error)}") from error
     if not callable(found):
         raise AppLoadError(
@@ -53,6 +53,15 @@ def load(app: str) -> Application:
             f"'{app}' is an ASGI application; this version serves WSGI applications only"
         )
     return found  # type: ignore[no-any-return]
+
+
+def _print_frames_of_the_application(error: BaseException) -> None:
+    """Print the traceback without our own frame, if there is any other."""
+    own_frame = error.__traceback__
+    if own_frame is None or own_frame.tb_next is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # it may have closed its standard error
+        traceback.print_exception(error.with_traceback(own_frame.tb_next))
 
 
 def _summary(error: BaseException) -> str:

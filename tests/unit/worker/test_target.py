@@ -97,6 +97,12 @@ def test_the_traceback_is_printed_once_and_begins_outside_of_udsrv(capsys):
     assert "worker/target.py" not in printed
 
 
+def test_an_attribute_that_is_missing_needs_no_traceback(capsys):
+    with pytest.raises(AppLoadError):
+        load("loaded:nope")
+    assert capsys.readouterr().err == ""
+
+
 def test_the_applications_directories_come_first(monkeypatch):
     monkeypatch.setattr(sys, "path", ["/usr/lib/python3"])
     extend_path("/srv/app", ("/srv/lib", "/srv/more"))
