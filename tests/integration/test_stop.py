@@ -1,0 +1,158 @@
+"""How a server stops."""
+
+import os
+import signal
+
+import pytest
+
+from support.gates import Gate
+from support.processes import descendants_of
+from support.raw_http import Connection, get
+from support.remote import start_in_worker
+from support.waiting import wait_for_end, wait_until
+
+
+@pytest.fixture
+def gate(shared_directory):
+    gate = Gate(shared_directory / "gate")
+    yield gate
+    gate.close()
+
+
+def in_flight(server, gate):
+    """Return a connection whose request is being answered, and stays so until the gate opens."""
+    connection = start_in_worker(server.socket, f"{gate.code}; result = 'answered'")
+    gate.wait_reached()
+    return connection
+
+
+def is_gone(server) -> bool:
+    return not server.socket.exists()
+
+
+def nothing_is_left(server) -> bool:
+    return list(server.socket.parent.iterdir()) == []
+
+
+def test_term_lets_the_request_in_flight_finish(serve, gate):
+    server = serve()
+    with in_flight(server, gate) as connection:
+        server.process.send_signal(signal.SIGTERM)
+        server.notify.wait_for("STOPPING=1", sender=server.pid)
+        wait_until(lambda: is_gone(server), watching=server.socket.parent, what="the path gone")
+        gate.open()
+        response = connection.read_response(method="POST")
+        assert (response.status, response.body) == (200, b'"answered"')
+        assert server.wait_end() == 0
+    assert nothing_is_left(server)
+    assert server.log.count(r"\[master\] SIGTERM: stopping within 30 s$") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_int_and_quit_end_the_request_in_flight(serve, gate, number):
+    server = serve()
+    with in_flight(server, gate) as connection:
+        assert server.stop(number) == 0
+        assert connection.read_to_end() == b""
+    assert nothing_is_left(server)
+    assert server.log.count(rf"\[master\] {number.name}: stopping now$") == 1
+
+
+def test_an_idle_connection_does_not_keep_a_server(serve):
+    server = serve()
+    with Connection(server.socket) as connection:
+        connection.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.read_response().status == 200
+        assert server.stop() == 0
+        assert connection.read_to_end() == b""
+
+
+def test_what_waits_in_the_queue_is_answered(serve, gate):
+    server = serve()
+    with in_flight(server, gate) as first, start_in_worker(server.socket, "result = 2") as second:
+        server.process.send_signal(signal.SIGTERM)
+        server.notify.wait_for("STOPPING=1", sender=server.pid)
+        gate.open()
+        assert first.read_response(method="POST").status == 200
+        assert second.read_response(method="POST").body == b"2"
+        assert server.wait_end() == 0
+
+
+def test_a_request_that_does_not_finish_is_ended_at_the_deadline(serve, gate):
+    server = serve("--graceful-timeout", "0.2")
+    with in_flight(server, gate) as connection:
+        assert server.stop() == 0
+        assert connection.read_to_end() == b""
+    assert server.log.count(r"worker 0 \(pid \d+\) didn't finish in time and is killed") == 1
+
+
+def test_int_after_term_waits_no_longer(serve, gate):
+    server = serve()
+    with in_flight(server, gate):
+        server.process.send_signal(signal.SIGTERM)
+        server.notify.wait_for("STOPPING=1", sender=server.pid)
+        assert server.stop(signal.SIGINT) == 0
+    assert nothing_is_left(server)
+
+
+def test_a_server_that_is_still_loading_stops_at_once(serve, gate):
+    server = serve("-e", f"BEFORE_LOADING={gate.code}", app="gated:app", ready=False)
+    gate.wait_reached()
+    below = descendants_of(server.pid)
+    assert len(below) == 2
+    assert not server.socket.exists()
+    assert server.stop() == 0
+    wait_for_end(*below)
+    assert nothing_is_left(server)
+    assert "Traceback" not in server.log.text()
+
+
+def test_several_workers_all_stop(serve):
+    server = serve("--workers", "3")
+    server.log.wait_for(r"\] loaded", times=3)
+    below = descendants_of(server.pid)
+    assert server.stop() == 0
+    wait_for_end(*below, patience_s=1)
+    assert nothing_is_left(server)
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU"])
+def test_a_signal_without_a_meaning_yet_changes_nothing(serve_ordinary, name):
+    server = serve_ordinary()
+    server.process.send_signal(signal.Signals[name])
+    server.log.wait_for(rf"\[master\] warning: {name} has no meaning yet and is ignored")
+    assert get(server.socket).status == 200
+
+
+def test_a_worker_told_to_stop_finishes_and_is_replaced(serve, gate):
+    server = serve()
+    (worker,) = server.workers
+    with in_flight(server, gate) as connection:
+        os.kill(worker, signal.SIGTERM)
+        gate.open()
+        assert connection.read_response(method="POST").status == 200
+    server.log.wait_for(rf"worker 0 \(pid {worker}\) exited with code 0; a new one starts")
+    assert get(server.socket).status == 200
+
+
+def test_the_interrupt_of_a_terminal_reaches_only_the_master(serve, gate):
+    # Ctrl-C goes to the whole foreground process group; a worker is in none of it.
+    server = serve()
+    groups = {os.getpgid(pid) for pid in descendants_of(server.pid)}
+    assert os.getpgid(server.pid) not in groups
+
+
+def test_the_service_manager_hears_every_step(serve):
+    server = serve()
+    assert server.stop() == 0
+    server.notify.wait_for("STOPPING=1", sender=os.getpid())
+    server.notify.wait_for("STATUS=stopped, exit code 0", sender=os.getpid())
+    told = [line for line in server.notify.messages if not line.startswith("X_")]
+    assert told == [
+        "STATUS=starting remote:app",
+        "READY=1",
+        f"STATUS=serving {server.socket}, generation 1",
+        "STOPPING=1",
+        "STATUS=finishing the requests in progress",
+        "STATUS=stopped, exit code 0",
+    ]
