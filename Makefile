@@ -76,6 +76,7 @@ build-needs run-needs check-needs test-needs: writable
 python: writable
 	@tools/ensure-programs.sh ensurepip
 	@tools/make-venv.sh "$(VENV)" requirements/dev.txt
+	@$(if $(IS_ROOT),tools/link-venv.sh "$(VENV)")
 
 check-python: check-needs python
 	"$(VENV)/bin/ruff" format --check .

@@ -19,15 +19,3 @@ mkdir -p "$(dirname "$venv")"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --cache-dir "$PWD/.cache/pip" --require-hashes --only-binary :all: -r "$requirements"
 echo "$wanted" >"$venv/.made-from"
-
-# Root's environments are outside their trees: say whose this one is, and remove those of trees that
-# are gone.
-if [ "$venv" != "$PWD/.venv" ]; then
-    [ -L .venv ] || rm -rf .venv
-    ln -sfn "$venv" .venv
-    own=$(dirname "$venv")
-    echo "$PWD" >"$own/tree"
-    for other in "$(dirname "$own")"/*; do
-        [ ! -f "$other/tree" ] || [ -d "$(cat "$other/tree")" ] || rm -rf "$other"
-    done
-fi
