@@ -202,10 +202,12 @@ def test_a_worker_holds_its_pipe_its_channel_its_listener_and_nothing_of_root(se
     output = held.pop(1)
     assert output.startswith("pipe:")
     assert held.pop(2) == output
-    sockets = {target for target in held.values() if target.startswith("socket:")}
+    sockets = [target for target in held.values() if target.startswith("socket:")]
     own = {"anon_inode:[eventpoll]", "anon_inode:[eventfd]", f"/proc/{server.workers[0]}/fd"}
-    assert len(sockets) == 3  # the channel, the listener and this connection
-    assert set(held.values()) - sockets <= own
+    # The listener, this connection, and the channel for us and for the engine.
+    assert len(sockets) == 4
+    assert len(set(sockets)) == 3
+    assert set(held.values()) - set(sockets) <= own
 
 
 def test_no_process_below_the_master_has_roots_session_or_umask(server):

@@ -165,6 +165,24 @@ def test_who_removes_the_socket_of_another_owner_gets_a_fresh_one(serve):
     assert "has shut the listener" not in server.log.text()
 
 
+def test_a_worker_holds_one_listener_however_often_it_is_replaced(serve):
+    server = serve("--socket-owner", OTHER_USER)
+    for number in (1, 2, 3):
+        server.socket.unlink()
+        server.log.wait_for("a fresh listener takes its place", times=number)
+    source = """
+    import os, socket
+    result = 0
+    for fd in range(3, 64):
+        try:
+            found = socket.socket(fileno=os.dup(fd))
+        except OSError:
+            continue
+        result += found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    """
+    assert run_in_worker(server.socket, source) == 1
+
+
 def test_the_helper_that_connects_as_others_can_fail_and_succeed(shared_directory):
     assert connect_as(OTHER_USER, shared_directory / "none") == "No such file or directory"
     assert run_as(OTHER_USER, "import os; print(os.getuid())") == str(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -72,6 +73,9 @@ def _serve(spec: WorkerSpec, channel: Channel, listener: socket.socket) -> None:
         trusted_gids=spec.trusted_gids,
         errors=sys.stderr,
     )
+    # The engine has its own. A second descriptor would keep a listener that was replaced alive, and
+    # with it the connections in its queue waiting.
+    listener.close()
 
     def finish(_number: int, _frame: FrameType | None) -> None:
         server.drain(settings.graceful_timeout, True)
@@ -92,6 +96,7 @@ def _obey(server: _native.Server, channel: Channel) -> None:
             if record.kind is Kind.LISTENER:
                 assert record.fd is not None
                 server.replace_listener(record.fd)
+                os.close(record.fd)  # the engine has its own
             elif record.value == 0:
                 server.stop()
             else:
