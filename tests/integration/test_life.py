@@ -226,9 +226,11 @@ def test_a_listener_that_is_hung_up_is_replaced_and_the_generation_with_it(serve
 def test_the_third_hang_up_in_a_minute_keeps_the_listener_from_the_old_generation(serve):
     server = serve()
     for number in (1, 2, 3):
+        workers = server.workers
         shut_down_in_a_worker(server, number)
         if number < 3:
             server.log.wait_for("ready: ", times=number + 1)
+            wait_for_end(*workers)
     server.log.wait_for("a fresh one is published, and only a new generation gets it$")
     old = server.workers[0]
     assert run_in_worker(server.socket, PID) != old

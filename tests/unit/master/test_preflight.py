@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from support.accounts import IS_ROOT, ORDINARY_USER
+from support.accounts import IS_ROOT, ORDINARY_USER, own_name
 from support.servers import credentials_of
 
 # In a process of an ordinary user: root may read everything.
@@ -29,7 +29,7 @@ def judged(path) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        **credentials_of(ORDINARY_USER if IS_ROOT else None),
+        **credentials_of(ORDINARY_USER if IS_ROOT else own_name()),
     ).stdout.splitlines()
 
 
