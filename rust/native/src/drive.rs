@@ -12,7 +12,7 @@ use http1::{BodyFraming, Head, HeadParser, Progress};
 use pyo3::prelude::*;
 
 use crate::body::Incoming;
-use crate::config::{DRAIN_BYTES, LINGER};
+use crate::config::{LINGER, LINGER_BYTES};
 use crate::connection::{Discarding, Phase, Receiving, Remainder, Sending, Then};
 use crate::engine::{self, Engine};
 use crate::input::{CONTINUE, Input, Stream, receive_body};
@@ -552,7 +552,7 @@ impl<'a, 'py> Driver<'a, 'py> {
     /// that it has not read yet. RFC 9112 9.6.
     fn begin_to_linger(&mut self, claim: &mut Claim<'_>) -> Next {
         kernel::shut_down(claim.fd(), libc::SHUT_WR);
-        claim.connection().phase = Phase::Lingering { left: DRAIN_BYTES };
+        claim.connection().phase = Phase::Lingering { left: LINGER_BYTES };
         self.set_deadline(claim, LINGER);
         Next::Loop
     }
