@@ -17,7 +17,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export PYO3_PYTHON := /usr/bin/python3
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export PYTHONDONTWRITEBYTECODE := 1
-WITH_CARGO = PATH="$$(tools/find-cargo.sh):$$PATH"
+# Cargo plans its own work: the slots of a parallel make are not handed on to it.
+WITH_CARGO = MAKEFLAGS= PATH="$$(tools/find-cargo.sh):$$PATH"
 
 # What must be there, in the words of tools/ensure-programs.sh.
 BUILD_NEEDS := ensurepip cc libc-headers cargo
