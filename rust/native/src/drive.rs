@@ -368,7 +368,13 @@ impl<'a, 'py> Driver<'a, 'py> {
 
     /// Whether the application can be called: with all of the body, or with the start of a large one.
     fn is_enough(&self, body: &Incoming) -> bool {
-        body.is_complete() || body.data.len() >= self.engine.config.body_buffer
+        let enough = self.engine.config.body_buffer;
+        match body.missing() {
+            Some(0) => true,
+            Some(_) => body.data.len() >= enough,
+            // As long as the end may still come within the buffer, it is waited for.
+            None => body.data.len() > enough,
+        }
     }
 
     fn body(&self, fd: RawFd, mut body: Incoming, owes_continue: bool) -> Body {

@@ -18,7 +18,7 @@ use pyo3::exceptions::{
 };
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::config::DRAIN_BYTES;
 use crate::connection::Remainder;
@@ -574,18 +574,13 @@ fn prepare(
     status: Borrowed<'_, '_, PyAny>,
     headers: Borrowed<'_, '_, PyAny>,
 ) -> PyResult<()> {
-    let Some(line) = python::latin1_bytes(&status) else {
-        return Err(wrong_type(
-            "the status is a str of Latin-1 characters",
-            status,
-        ));
-    };
-    answer.start(line).map_err(raised)?;
+    let status = python::latin1_bytes(&status).ok_or_else(|| not_text("the status", status))?;
+    answer.start(status).map_err(raised)?;
     // SAFETY: nothing below runs Python code, but for an error, which ends the use of the items.
-    let Some(headers) = (unsafe { python::items(&headers) }) else {
+    let Some(items) = (unsafe { python::items(&headers) }) else {
         return Err(wrong_type("the headers are a list", headers));
     };
-    for header in headers {
+    for header in items {
         // SAFETY: as above.
         let Some((name, value)) = (unsafe { python::pair(&header) }) else {
             return Err(wrong_type(
@@ -593,19 +588,10 @@ fn prepare(
                 header,
             ));
         };
-        let Some(name_bytes) = python::latin1_bytes(&name) else {
-            return Err(wrong_type(
-                "a header's name is a str of ASCII characters",
-                name,
-            ));
-        };
-        let Some(value_bytes) = python::latin1_bytes(&value) else {
-            return Err(wrong_type(
-                "a header's value is a str of Latin-1 characters",
-                value,
-            ));
-        };
-        answer.field(name_bytes, value_bytes).map_err(raised)?;
+        let name = python::latin1_bytes(&name).ok_or_else(|| not_text("a header's name", name))?;
+        let value =
+            python::latin1_bytes(&value).ok_or_else(|| not_text("a header's value", value))?;
+        answer.field(name, value).map_err(raised)?;
     }
     Ok(())
 }
@@ -615,16 +601,23 @@ fn raised(mistake: Mistake) -> PyErr {
 }
 
 #[cold]
-fn wrong_type(expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+fn not_text(what: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
     if got.is_instance_of::<PyString>() {
-        return PyValueError::new_err(format!(
-            "start_response: {expected}, and one of these characters is another"
-        ));
+        PyValueError::new_err(format!(
+            "start_response: {what} has a character outside Latin-1"
+        ))
+    } else {
+        wrong_type(&format!("{what} is a str"), got)
     }
-    PyTypeError::new_err(format!(
-        "start_response: {expected}, not {}",
-        python::type_name(&got)
-    ))
+}
+
+#[cold]
+fn wrong_type(expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+    let got = match got.cast::<PyTuple>() {
+        Ok(tuple) => format!("a tuple of {}", tuple.len()),
+        Err(_) => python::type_name(&got),
+    };
+    PyTypeError::new_err(format!("start_response: {expected}, not {got}"))
 }
 
 fn busy() -> Trouble {
