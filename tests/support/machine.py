@@ -64,7 +64,7 @@ class Machine:
 
     def try_run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run ``command`` inside as root, whatever comes of it."""
-        namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        namespaces = ["--root", "--wd", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_PAGER="]
         return subprocess.run(
             ["nsenter", "--target", self._leader, *namespaces, "--", *environment, *command],
@@ -96,7 +96,7 @@ class Machine:
     def copy_in(self, source: Path, target: str) -> None:
         """Put a file into the machine, readable for all."""
         script = 'umask 022; mkdir -p "$(dirname "$0")"; cat >"$0"'
-        inside = ["nsenter", "--target", self._leader, "--mount", "--"]
+        inside = ["nsenter", "--target", self._leader, "--root", "--mount", "--"]
         with source.open("rb") as content:
             subprocess.run([*inside, "sh", "-euc", script, target], stdin=content, check=True)
 
