@@ -12,6 +12,10 @@ mount --make-rprivate /
 mount -t tmpfs tmpfs /run -o mode=755
 umount --lazy --recursive /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# What a run that was killed left behind is empty by now.
+for left in /sys/fs/cgroup/udsrv-e2e.*; do
+    [ ! -d "$left" ] || [ -d "/proc/${left##*.}" ] || find "$left" -depth -type d -exec rmdir {} \;
+done
 group=/sys/fs/cgroup/udsrv-e2e.$$
 mkdir "$group"
 echo $$ >"$group/cgroup.procs"
