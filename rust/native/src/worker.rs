@@ -163,7 +163,7 @@ impl<'a, 'py> Worker<'a, 'py> {
             has_more = self.listener_chores(now_ms);
         }
         if engine.flags.is_draining() {
-            if engine.must_close_idle.swap(false, Ordering::AcqRel) {
+            if engine.must_close_idle(now_ms) {
                 self.for_each_unowned(|driver, scratch, claim| {
                     driver.close_if_idle(scratch, claim);
                 });
