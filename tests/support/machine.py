@@ -41,7 +41,11 @@ class Machine:
             stderr=self._console,
             start_new_session=True,
         )
-        self._wait_booted()
+        try:
+            self._wait_booted()
+        except BaseException:
+            self._pull_the_plug()
+            raise
 
     def _wait_booted(self) -> None:
         """Return when every unit of the default target has started."""
@@ -105,17 +109,20 @@ class Machine:
         self.try_run("systemctl", "reboot")
         self._wait_booted()
 
+    def _pull_the_plug(self) -> None:
+        """Leave nothing running, whatever state the machine is in."""
+        self._host.terminate()
+        self._host.wait(PATIENCE_S)
+        self._notify.close()
+        self._console.close()
+
     def power_off(self, *, keep: bool) -> None:
         """Switch off; ``keep`` leaves the directory with the console and all that was written."""
         try:
             self.try_run("systemctl", "poweroff")
             assert self._host.wait(PATIENCE_S) == 0
         finally:
-            if self._host.poll() is None:
-                self._host.kill()
-                self._host.wait()
-            self._notify.close()
-            self._console.close()
+            self._pull_the_plug()
         if keep:
             print(f"kept: {self.directory}")
         else:
