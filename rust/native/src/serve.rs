@@ -14,10 +14,12 @@ use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
 use crate::environ::{Common, Environ};
-use crate::exchange::{Callables, Ended, Exchange, Failure, Terms, Trouble};
+use crate::exchange::{Ended, Exchange, Request, Trouble};
 use crate::input::{Input, Stream};
 use crate::python;
+use crate::reply::{Failure, Fault};
 use crate::response::Refusal;
+use crate::start_response::Callables;
 
 /// A body in several pieces up to this size is put together and sent at once.
 const JOINED_BODY_BYTES: usize = 64 * 1024;
@@ -87,15 +89,14 @@ impl<'a, 'py> Server<'a, 'py> {
             Body::Complete(data) => (Input::complete(data), false),
             Body::Streaming(stream) => (Input::streaming(stream), true),
         };
-        let terms = Terms {
-            fd,
+        let request = Request {
             is_head: head.method.of(bytes) == b"HEAD",
             version: head.version,
             keep_alive: head.keep_alive,
         };
         let began = Bound::new(py, input).and_then(|input| {
             let streaming = is_streaming.then(|| input.clone().unbind());
-            self.callables.begin(py, terms, streaming)?;
+            self.callables.begin(py, fd, request, streaming)?;
             Ok(input)
         });
         let input = match began {
@@ -169,8 +170,8 @@ impl<'a, 'py> Server<'a, 'py> {
         let exchange = self.callables.exchange.get();
         let refusal = streaming.and_then(|input| input.get().refusal());
         let is_peers = match &trouble {
-            Trouble::Failure(Failure::Gone | Failure::TimedOut) | Trouble::Refused(_) => true,
-            Trouble::Failure(Failure::Broken) | Trouble::Mistake(_) => false,
+            Trouble::Fault(Fault::Failure(Failure::Broken) | Fault::Mistake(_)) => false,
+            Trouble::Fault(Fault::Failure(_) | Fault::Refused(_)) => true,
             // The application may let through what `write` or `wsgi.input` raised.
             Trouble::Python(error) => {
                 (exchange.is_peer_gone() || refusal.is_some())
