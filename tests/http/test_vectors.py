@@ -195,14 +195,20 @@ def test_a_vector_behind_another_request_gets_the_same(server: Udsrv, vector: Ve
 )
 def test_the_next_request_begins_where_an_accepted_one_ends(server: Udsrv, vector: Vector):
     (alone,) = map(without_date, converse(server.socket, [(vector.raw,)], end=True))
-    (both,) = map(without_date, converse(server.socket, [(vector.raw + LAST,)], end=False))
-    assert both.startswith(alone)
-    rest = both[len(alone) :]
+    both = vector.raw + LAST
+    (whole,) = map(without_date, converse(server.socket, [(both,)], end=False))
+    assert whole.startswith(alone)
+    rest = whole[len(alone) :]
     if b"\r\nConnection: close\r\n" in alone:
         assert rest == b""
     else:
         (answer,) = parse(rest)
         assert (answer.status, answer.seen["PATH_INFO"]) == (200, "/last")
+
+    cuts = vector.cuts()
+    wires = converse(server.socket, ((both[:cut], both[cut:]) for cut in cuts), end=False)
+    for cut, wire in zip(cuts, wires, strict=True):
+        assert without_date(wire) == whole, f"cut at {cut}: {both[:cut]!r}"
 
 
 @pytest.mark.parametrize(
