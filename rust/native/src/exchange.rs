@@ -17,12 +17,14 @@ use pyo3::exceptions::{
     PyValueError,
 };
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::config::DRAIN_BYTES;
-use crate::connection::Remainder;
+use crate::connection::{FileBody, Remainder};
 use crate::engine::Flags;
+use crate::file::Part;
 use crate::input::Input;
 use crate::kernel::{self, Sent, Waited};
 use crate::python::{self, Arguments, Definition};
@@ -30,6 +32,9 @@ use crate::response::{Answer, Mistake, Refusal, push_hex};
 
 /// Bodies below this are copied behind the head; from here on one `sendmsg` of both is cheaper.
 const COPIED_BODY_BYTES: usize = 4096;
+
+/// Files up to this size are read, to go out with the head: the peer then has all of it at once.
+const COPIED_FILE_BYTES: u64 = 16 * 1024;
 
 /// Sends from this size on are worth letting another thread have the GIL.
 const RELEASING_SEND_BYTES: usize = 16 * 1024;
@@ -88,6 +93,8 @@ pub enum Failure {
     TimedOut,
     /// The application broke its own framing.
     Broken,
+    /// The server stops in the middle of a body.
+    Stopped,
 }
 
 /// What is to be sent.
@@ -135,6 +142,7 @@ impl Trouble {
             Self::Failure(Failure::Broken) => {
                 PyRuntimeError::new_err("the response is broken already")
             }
+            Self::Failure(Failure::Stopped) => PyRuntimeError::new_err("the server stops"),
             Self::Refused(refusal) => PyOSError::new_err(refusal.to_string()),
             Self::Python(error) => error,
         }
@@ -155,11 +163,10 @@ impl State {
     fn plan(
         &mut self,
         piece: Piece,
-        len: usize,
+        len: u64,
         flags: &Flags,
         py: Python<'_>,
     ) -> Result<(bool, &'static [u8]), Trouble> {
-        let len = len as u64;
         let Some(link) = &self.link else {
             return Err(PyRuntimeError::new_err("the request is over").into());
         };
@@ -193,6 +200,9 @@ impl State {
                 && !input.is_some_and(|input| input.holds_up(DRAIN_BYTES));
             self.answer
                 .finish(self.framing, length, terms.version, self.keeps_alive);
+            if let Some(input) = input {
+                input.withdraw_continue();
+            }
             self.stage = Stage::Sent;
         }
         let plan: (bool, &[u8]) = match self.framing {
@@ -314,6 +324,37 @@ impl Exchange {
         matches!(self.lock().failure, Some(Failure::Gone | Failure::TimedOut))
     }
 
+    /// Whether nothing that the application still has to say would be sent: the head is out, and it
+    /// was all (HEAD, 204, 304).
+    pub fn is_complete(&self) -> bool {
+        let state = self.lock();
+        state.stage == Stage::Sent && state.framing == ResponseFraming::NoBody
+    }
+
+    /// Whether the peer has closed. Looks at the socket.
+    pub fn has_hung_up(&self) -> bool {
+        let mut state = self.lock();
+        let fd = state.link.as_ref().map(|link| link.terms.fd);
+        if state.failure.is_none() && fd.is_some_and(kernel::is_hung_up) {
+            state.failure = Some(Failure::Gone);
+        }
+        state.failure == Some(Failure::Gone)
+    }
+
+    pub fn must_stop(&self) -> bool {
+        self.flags.is_stopped()
+    }
+
+    /// How many bytes the application's `Content-Length` leaves for what follows.
+    pub fn room(&self) -> u64 {
+        let state = self.lock();
+        let declared = match state.stage {
+            Stage::Silent => None,
+            Stage::Prepared | Stage::Sent => state.answer.declared,
+        };
+        declared.map_or(u64::MAX, |declared| declared.saturating_sub(state.sent))
+    }
+
     /// The answer can't be completed: the connection is not used again.
     pub fn break_off(&self) {
         self.lock().failure.get_or_insert(Failure::Broken);
@@ -354,6 +395,40 @@ impl Exchange {
         self.send(py, Piece::Whole, data, owner)
     }
 
+    /// Send the whole answer, whose body is a file's. What is not copied into the head is returned.
+    pub fn send_file(&self, py: Python<'_>, mut part: Part) -> Result<Option<Remainder>, Trouble> {
+        part.limit(self.room());
+        if part.left() <= COPIED_FILE_BYTES && !self.is_head_request() {
+            let limit = usize::try_from(part.left()).unwrap_or(usize::MAX);
+            let data = py.detach(|| part.read(limit)).map_err(PyErr::from)?;
+            return self.send_whole(py, &data, None);
+        }
+        let mut state = self.lock();
+        if state.is_sending {
+            return Err(busy());
+        }
+        let length = part.left();
+        let (is_sent, _) = state.plan(Piece::Whole, length, &self.flags, py)?;
+        if !is_sent {
+            return self.transmit(py, state, b"", b"", true, None);
+        }
+        Ok(Some(Remainder {
+            bytes: mem::take(&mut state.answer.out),
+            body: None,
+            sent: 0,
+            file: Some(FileBody {
+                part,
+                length,
+                place: String::new(),
+            }),
+        }))
+    }
+
+    fn is_head_request(&self) -> bool {
+        let state = self.lock();
+        state.link.as_ref().is_some_and(|link| link.terms.is_head)
+    }
+
     fn send(
         &self,
         py: Python<'_>,
@@ -365,7 +440,7 @@ impl Exchange {
         if state.is_sending {
             return Err(busy());
         }
-        let (is_sent, after) = state.plan(piece, data.len(), &self.flags, py)?;
+        let (is_sent, after) = state.plan(piece, data.len() as u64, &self.flags, py)?;
         let mut body = if is_sent { data } else { b"" };
         if body.len() < COPIED_BODY_BYTES || (piece == Piece::Whole && owner.is_none()) {
             let out = &mut state.answer.out;
@@ -447,6 +522,7 @@ impl Exchange {
                 .filter(|_| !body.is_empty())
                 .map(|owner| owner.clone().unbind()),
             sent,
+            file: None,
         });
         let mut state = self.lock();
         out.clear();
@@ -480,7 +556,7 @@ impl Exchange {
             (Stage::Silent | Stage::Prepared, Some(_)) | (Stage::Silent, None) => {}
             (Stage::Sent, Some(info)) => {
                 drop(state);
-                return Err(PyErr::from_value(info.get_item(1)?));
+                return Err(raised_again(info)?);
             }
             (_, None) => {
                 return Err(PyAssertionError::new_err(
@@ -492,6 +568,65 @@ impl Exchange {
         prepare(&mut state.answer, status, headers)?;
         state.stage = Stage::Prepared;
         Ok(write)
+    }
+
+    /// `wsgi.early_hints(headers)`: a 103 before the answer. Nothing happens once the peer is gone.
+    fn hint(&self, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
+        let py = arguments.py();
+        let (Some(headers), 1) = (arguments.get(0), arguments.len()) else {
+            return Err(PyTypeError::new_err(
+                "wsgi.early_hints takes a list of headers",
+            ));
+        };
+        let mut hints = Answer::default();
+        hints.start_hints();
+        add_fields(&mut hints, headers, "wsgi.early_hints")?;
+        hints
+            .finish_hints()
+            .map_err(|mistake| raised("wsgi.early_hints", &mistake))?;
+        match self.send_hints(py, &hints.out) {
+            Ok(()) | Err(Trouble::Failure(Failure::Gone | Failure::TimedOut)) => Ok(py.None()),
+            Err(trouble) => Err(trouble.into_error()),
+        }
+    }
+
+    fn send_hints(&self, py: Python<'_>, hints: &[u8]) -> Result<(), Trouble> {
+        let mut state = self.lock();
+        let Some(fd) = state.link.as_ref().map(|link| link.terms.fd) else {
+            return Err(PyRuntimeError::new_err("the request is over").into());
+        };
+        if let Some(failure) = state.failure {
+            return Err(Trouble::Failure(failure));
+        }
+        if state.is_sending {
+            return Err(busy());
+        }
+        if state.stage == Stage::Sent {
+            let text = "wsgi.early_hints: the answer's head is sent already";
+            return Err(PyAssertionError::new_err(text).into());
+        }
+        state.is_sending = true;
+        drop(state);
+        let mut sent = 0;
+        let mut outcome = Ok(());
+        while sent < hints.len() && outcome.is_ok() {
+            let timeout = self.send_timeout;
+            match py.detach(|| send_or_wait(fd, [hints, b"", b""], sent, false, timeout)) {
+                Step::Sent(count) => sent += count,
+                Step::Interrupted => outcome = py.check_signals().map_err(Trouble::from),
+                Step::Full => {}
+                Step::Failed(failure) => outcome = Err(Trouble::Failure(failure)),
+            }
+        }
+        let mut state = self.lock();
+        state.is_sending = false;
+        match &outcome {
+            Err(Trouble::Failure(failure)) => state.failure = Some(*failure),
+            // A part of the hints is sent, and nothing else can follow it.
+            Err(_) if sent > 0 => state.failure = Some(Failure::Broken),
+            Ok(()) | Err(_) => {}
+        }
+        outcome
     }
 
     /// What `start_response` returns: PEP 3333.
@@ -513,20 +648,31 @@ impl Exchange {
     }
 }
 
-/// An exchange and the two callables that the application gets for it.
+/// An exchange and the callables that the application gets for it.
 ///
 /// They serve one request after the other for as long as nobody else has kept one of them.
 pub struct Callables {
     pub exchange: Py<Exchange>,
     pub start_response: Py<PyAny>,
+    /// Where it is wanted.
+    pub early_hints: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
 }
 
 impl Callables {
-    pub fn new(py: Python<'_>, flags: Arc<Flags>, send_timeout: Duration) -> PyResult<Self> {
+    pub fn new(
+        py: Python<'_>,
+        flags: Arc<Flags>,
+        send_timeout: Duration,
+        has_early_hints: bool,
+    ) -> PyResult<Self> {
         let exchange = Bound::new(py, Exchange::new(flags, send_timeout))?;
+        let early_hints = has_early_hints
+            .then(|| EARLY_HINTS.bind(&exchange).map(Bound::unbind))
+            .transpose()?;
         Ok(Self {
             start_response: START_RESPONSE.bind(&exchange)?.unbind(),
+            early_hints,
             write: Some(WRITE.bind(&exchange)?.unbind()),
             exchange: exchange.unbind(),
         })
@@ -561,9 +707,11 @@ impl Callables {
     /// Whether nobody else can call them any more.
     pub fn are_ours_alone(&self, py: Python<'_>) -> bool {
         let is_alone = |function: &Py<PyAny>| python::references(function.bind(py)) == 1;
-        // Each of the two functions refers to the exchange.
-        python::references(self.exchange.bind(py)) == 3
+        let hints = self.early_hints.as_ref();
+        // Each of the functions refers to the exchange.
+        python::references(self.exchange.bind(py)) == 3 + isize::from(hints.is_some())
             && is_alone(&self.start_response)
+            && hints.is_none_or(is_alone)
             && self.write.as_ref().is_some_and(is_alone)
     }
 }
@@ -574,55 +722,83 @@ fn prepare(
     status: Borrowed<'_, '_, PyAny>,
     headers: Borrowed<'_, '_, PyAny>,
 ) -> PyResult<()> {
+    let caller = "start_response";
     let Some(line) = python::latin1_bytes(&status) else {
         return Err(wrong_type(
+            caller,
             "the status is a str of Latin-1 characters",
             status,
         ));
     };
-    answer.start(line).map_err(raised)?;
+    answer
+        .start(line)
+        .map_err(|mistake| raised(caller, &mistake))?;
+    add_fields(answer, headers, caller)
+}
+
+/// Render a list of headers. Runs no Python code.
+fn add_fields(answer: &mut Answer, headers: Borrowed<'_, '_, PyAny>, caller: &str) -> PyResult<()> {
     // SAFETY: nothing below runs Python code, but for an error, which ends the use of the items.
     let Some(headers) = (unsafe { python::items(&headers) }) else {
-        return Err(wrong_type("the headers are a list", headers));
+        return Err(wrong_type(caller, "the headers are a list", headers));
     };
     for header in headers {
         // SAFETY: as above.
         let Some((name, value)) = (unsafe { python::pair(&header) }) else {
             return Err(wrong_type(
+                caller,
                 "a header is a tuple of a name and a value",
                 header,
             ));
         };
         let Some(name_bytes) = python::latin1_bytes(&name) else {
             return Err(wrong_type(
+                caller,
                 "a header's name is a str of ASCII characters",
                 name,
             ));
         };
         let Some(value_bytes) = python::latin1_bytes(&value) else {
             return Err(wrong_type(
+                caller,
                 "a header's value is a str of Latin-1 characters",
                 value,
             ));
         };
-        answer.field(name_bytes, value_bytes).map_err(raised)?;
+        answer
+            .field(name_bytes, value_bytes)
+            .map_err(|mistake| raised(caller, &mistake))?;
     }
     Ok(())
 }
 
-fn raised(mistake: Mistake) -> PyErr {
-    Trouble::Mistake(mistake).into_error()
+/// The exception that the caller of `start_response` or `wsgi.early_hints` gets.
+#[cold]
+fn raised(caller: &str, mistake: &Mistake) -> PyErr {
+    PyValueError::new_err(format!("{caller}: {mistake}"))
+}
+
+/// What `exc_info` holds, as it was raised: PEP 3333, "The `start_response()` Callable".
+#[cold]
+fn raised_again(info: Borrowed<'_, '_, PyAny>) -> PyResult<PyErr> {
+    let py = info.py();
+    let error = info.get_item(1)?;
+    let traceback = info.get_item(2)?;
+    Ok(PyErr::from_value(error.call_method1(
+        intern!(py, "with_traceback"),
+        (traceback,),
+    )?))
 }
 
 #[cold]
-fn wrong_type(expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+fn wrong_type(caller: &str, expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
     if got.is_instance_of::<PyString>() {
         return PyValueError::new_err(format!(
-            "start_response: {expected}, and one of these characters is another"
+            "{caller}: {expected}, and one of these characters is another"
         ));
     }
     PyTypeError::new_err(format!(
-        "start_response: {expected}, not {}",
+        "{caller}: {expected}, not {}",
         python::type_name(&got)
     ))
 }
@@ -663,6 +839,7 @@ fn send_or_wait(
 
 static START_RESPONSE: Definition = Definition::new(c"start_response", start_response);
 static WRITE: Definition = Definition::new(c"write", write);
+static EARLY_HINTS: Definition = Definition::new(c"early_hints", early_hints);
 
 unsafe extern "C" fn start_response(
     slf: *mut ffi::PyObject,
@@ -692,6 +869,22 @@ unsafe extern "C" fn write(
             // SAFETY: `Callables` binds this function to an `Exchange` only.
             let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
             exchange.get().write(arguments)
+        })
+    }
+}
+
+unsafe extern "C" fn early_hints(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython called.
+    unsafe {
+        python::entered(args, count, names, |arguments| {
+            // SAFETY: `Callables` binds this function to an `Exchange` only.
+            let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
+            exchange.get().hint(arguments)
         })
     }
 }

@@ -170,6 +170,13 @@ impl Input {
         }
     }
 
+    /// The answer has begun: an interim one would be taken for a part of it. RFC 9110 10.1.1.
+    pub fn withdraw_continue(&self) {
+        if let Source::Stream(stream) = &mut self.lock().source {
+            stream.owes_continue = false;
+        }
+    }
+
     /// Why the body is refused, if it is.
     pub fn refusal(&self) -> Option<Refusal> {
         match &self.lock().source {

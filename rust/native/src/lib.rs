@@ -13,6 +13,7 @@ mod drive;
 mod engine;
 mod environ;
 mod exchange;
+mod file;
 mod input;
 mod kernel;
 mod listener;

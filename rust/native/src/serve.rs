@@ -8,13 +8,14 @@ use http1::Head;
 use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
 use crate::environ::{Common, Environ};
 use crate::exchange::{Callables, Ended, Exchange, Failure, Terms, Trouble};
+use crate::file::FileWrapper;
 use crate::input::{Input, Rest, Stream};
 use crate::python;
 use crate::response::Refusal;
@@ -108,9 +109,14 @@ impl<'a, 'py> Server<'a, 'py> {
                 return ends(Then::Close);
             }
         };
+        let early_hints = self
+            .callables
+            .early_hints
+            .as_ref()
+            .map(|hints| hints.bind(py));
         let outcome = self
             .environ
-            .build(py, bytes, head, input.as_any(), is_trusted)
+            .build(py, bytes, head, input.as_any(), is_trusted, early_hints)
             .map_err(Trouble::from)
             .and_then(|environ| {
                 let start_response = self.callables.start_response.bind(py);
@@ -122,7 +128,15 @@ impl<'a, 'py> Server<'a, 'py> {
                 outcome
             });
         let remainder = match outcome {
-            Ok(remainder) => remainder,
+            Ok(mut remainder) => {
+                if let Some(Remainder {
+                    file: Some(file), ..
+                }) = &mut remainder
+                {
+                    file.place = place(bytes, head);
+                }
+                remainder
+            }
             Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
         };
         let ended = self.callables.finish();
@@ -171,8 +185,9 @@ impl<'a, 'py> Server<'a, 'py> {
         let py = self.py;
         let exchange = self.callables.exchange.get();
         let refusal = streaming.and_then(|input| input.get().refusal());
-        let is_peers = match &trouble {
-            Trouble::Failure(Failure::Gone | Failure::TimedOut) | Trouble::Refused(_) => true,
+        let is_not_the_applications = match &trouble {
+            Trouble::Failure(Failure::Gone | Failure::TimedOut | Failure::Stopped)
+            | Trouble::Refused(_) => true,
             Trouble::Failure(Failure::Broken) | Trouble::Mistake(_) => false,
             // The application may let through what `write` or `wsgi.input` raised.
             Trouble::Python(error) => {
@@ -180,7 +195,7 @@ impl<'a, 'py> Server<'a, 'py> {
                     && error.is_instance_of::<PyOSError>(py)
             }
         };
-        if !is_peers {
+        if !is_not_the_applications {
             self.engine
                 .report(py, &place(bytes, head), trouble.into_error());
         }
@@ -196,7 +211,12 @@ impl<'a, 'py> Server<'a, 'py> {
 }
 
 fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {
-    Callables::new(py, Arc::clone(&engine.flags), engine.config.send_timeout)
+    Callables::new(
+        py,
+        Arc::clone(&engine.flags),
+        engine.config.send_timeout,
+        engine.config.early_hints,
+    )
 }
 
 fn ends(then: Then) -> Served {
@@ -277,20 +297,99 @@ fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Rema
             return exchange.send_whole(py, &joined, None);
         }
     }
+    if let Ok(file) = result.cast_exact::<FileWrapper>() {
+        return respond_file(py, file.get(), exchange);
+    }
     let is_single = !exchange.is_head_sent() && has_one_item(result);
-    let iterator = result.try_iter()?.into_any();
-    while let Some(item) = python::next(&iterator)? {
+    let iterator = iterator(result)?;
+    while let Some(item) = next_part(&iterator, exchange)? {
         let data = bytes_of(&item)?;
         // PEP 3333: such an iterable has no other item, so this one's length is the body's. But the
         // head may have gone out with write() meanwhile.
         if is_single && !exchange.is_head_sent() {
             return exchange.send_whole(py, data.as_bytes(), Some(data));
         }
-        if !data.as_bytes().is_empty() {
-            exchange.send_part(py, data)?;
+        send_part(py, data, exchange)?;
+    }
+    exchange.send_end(py)
+}
+
+/// Send a file that the application returned: the kernel does, or it is read in blocks.
+fn respond_file(
+    py: Python<'_>,
+    file: &FileWrapper,
+    exchange: &Exchange,
+) -> Result<Option<Remainder>, Trouble> {
+    if !exchange.is_head_sent()
+        && let Some(part) = file.part(py)?
+    {
+        return exchange.send_file(py, part);
+    }
+    // Whichever way it is sent, a declared length ends it.
+    while !exchange.is_complete() {
+        let block = file.read(py)?;
+        let data = bytes_of(&block)?;
+        let len = data.as_bytes().len();
+        let room = usize::try_from(exchange.room()).unwrap_or(usize::MAX);
+        if len == 0 || room == 0 {
+            break;
+        }
+        if len > room {
+            send_part(py, &PyBytes::new(py, &data.as_bytes()[..room]), exchange)?;
+        } else {
+            send_part(py, data, exchange)?;
         }
     }
     exchange.send_end(py)
+}
+
+/// Send a part of the body; look whether anybody is there still when it is an empty one.
+fn send_part(
+    py: Python<'_>,
+    data: &Bound<'_, PyBytes>,
+    exchange: &Exchange,
+) -> Result<(), Trouble> {
+    if !data.as_bytes().is_empty() {
+        exchange.send_part(py, data)
+    } else if exchange.has_hung_up() {
+        Err(Trouble::Failure(Failure::Gone))
+    } else {
+        Ok(())
+    }
+}
+
+/// The next part of a body, if there is one and it is of use.
+///
+/// PEP 3333 lets a server stop asking when nothing more would be sent; who asks on for the end of an
+/// endless answer to HEAD has a thread less.
+fn next_part<'py>(
+    iterator: &Bound<'py, PyAny>,
+    exchange: &Exchange,
+) -> Result<Option<Bound<'py, PyAny>>, Trouble> {
+    if exchange.is_complete() {
+        return Ok(None);
+    }
+    if exchange.must_stop() && exchange.is_head_sent() {
+        return Err(Trouble::Failure(Failure::Stopped));
+    }
+    Ok(python::next(iterator)?)
+}
+
+/// `iter(result)`, or an error that says what is wrong with it.
+fn iterator<'py>(result: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Trouble> {
+    if result.is_instance_of::<PyBytes>() || result.is_instance_of::<PyString>() {
+        let name = python::type_name(result);
+        let text = format!("the application returned {name} itself, not an iterable of bytes");
+        return Err(PyTypeError::new_err(text).into());
+    }
+    let py = result.py();
+    let kind = result.get_type();
+    if kind.hasattr(intern!(py, "__iter__"))? || kind.hasattr(intern!(py, "__getitem__"))? {
+        return Ok(result.try_iter()?.into_any());
+    }
+    let name = python::type_name(result);
+    let text = format!("the application returned {name}, which is no iterable of bytes");
+    Err(PyTypeError::new_err(text).into())
 }
 
 fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, PyBytes>, Trouble> {
