@@ -13,7 +13,7 @@ use http1::{BodyFraming, Head, HeadParser, Progress};
 use pyo3::prelude::*;
 
 use crate::body::Incoming;
-use crate::config::{DRAIN_BYTES, LINGER};
+use crate::config::{LINGER, LINGER_BYTES};
 use crate::connection::{Discarding, FileBody, Phase, Receiving, Remainder, Sending, Then};
 use crate::engine::{self, Engine};
 use crate::input::{CONTINUE, Input, Stream, receive_body};
@@ -376,7 +376,13 @@ impl<'a, 'py> Driver<'a, 'py> {
 
     /// Whether the application can be called: with all of the body, or with the start of a large one.
     fn is_enough(&self, body: &Incoming) -> bool {
-        body.is_complete() || body.data.len() >= self.engine.config.body_buffer
+        let enough = self.engine.config.body_buffer;
+        match body.missing() {
+            Some(0) => true,
+            Some(_) => body.data.len() >= enough,
+            // As long as the end may still come within the buffer, it is waited for.
+            None => body.data.len() > enough,
+        }
     }
 
     fn body(&self, fd: RawFd, mut body: Incoming, owes_continue: bool) -> Body {
@@ -570,7 +576,7 @@ impl<'a, 'py> Driver<'a, 'py> {
     /// that it has not read yet. RFC 9112 9.6.
     fn begin_to_linger(&mut self, claim: &mut Claim<'_>) -> Next {
         kernel::shut_down(claim.fd(), libc::SHUT_WR);
-        claim.connection().phase = Phase::Lingering { left: DRAIN_BYTES };
+        claim.connection().phase = Phase::Lingering { left: LINGER_BYTES };
         self.set_deadline(claim, LINGER);
         Next::Loop
     }

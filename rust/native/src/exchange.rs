@@ -19,7 +19,7 @@ use pyo3::exceptions::{
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::config::DRAIN_BYTES;
 use crate::connection::{FileBody, Remainder};
@@ -723,15 +723,10 @@ fn prepare(
     headers: Borrowed<'_, '_, PyAny>,
 ) -> PyResult<()> {
     let caller = "start_response";
-    let Some(line) = python::latin1_bytes(&status) else {
-        return Err(wrong_type(
-            caller,
-            "the status is a str of Latin-1 characters",
-            status,
-        ));
-    };
+    let status =
+        python::latin1_bytes(&status).ok_or_else(|| not_text(caller, "the status", status))?;
     answer
-        .start(line)
+        .start(status)
         .map_err(|mistake| raised(caller, &mistake))?;
     add_fields(answer, headers, caller)
 }
@@ -739,10 +734,10 @@ fn prepare(
 /// Render a list of headers. Runs no Python code.
 fn add_fields(answer: &mut Answer, headers: Borrowed<'_, '_, PyAny>, caller: &str) -> PyResult<()> {
     // SAFETY: nothing below runs Python code, but for an error, which ends the use of the items.
-    let Some(headers) = (unsafe { python::items(&headers) }) else {
+    let Some(items) = (unsafe { python::items(&headers) }) else {
         return Err(wrong_type(caller, "the headers are a list", headers));
     };
-    for header in headers {
+    for header in items {
         // SAFETY: as above.
         let Some((name, value)) = (unsafe { python::pair(&header) }) else {
             return Err(wrong_type(
@@ -751,22 +746,12 @@ fn add_fields(answer: &mut Answer, headers: Borrowed<'_, '_, PyAny>, caller: &st
                 header,
             ));
         };
-        let Some(name_bytes) = python::latin1_bytes(&name) else {
-            return Err(wrong_type(
-                caller,
-                "a header's name is a str of ASCII characters",
-                name,
-            ));
-        };
-        let Some(value_bytes) = python::latin1_bytes(&value) else {
-            return Err(wrong_type(
-                caller,
-                "a header's value is a str of Latin-1 characters",
-                value,
-            ));
-        };
+        let name =
+            python::latin1_bytes(&name).ok_or_else(|| not_text(caller, "a header's name", name))?;
+        let value = python::latin1_bytes(&value)
+            .ok_or_else(|| not_text(caller, "a header's value", value))?;
         answer
-            .field(name_bytes, value_bytes)
+            .field(name, value)
             .map_err(|mistake| raised(caller, &mistake))?;
     }
     Ok(())
@@ -791,16 +776,21 @@ fn raised_again(info: Borrowed<'_, '_, PyAny>) -> PyResult<PyErr> {
 }
 
 #[cold]
-fn wrong_type(caller: &str, expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+fn not_text(caller: &str, what: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
     if got.is_instance_of::<PyString>() {
-        return PyValueError::new_err(format!(
-            "{caller}: {expected}, and one of these characters is another"
-        ));
+        PyValueError::new_err(format!("{caller}: {what} has a character outside Latin-1"))
+    } else {
+        wrong_type(caller, &format!("{what} is a str"), got)
     }
-    PyTypeError::new_err(format!(
-        "{caller}: {expected}, not {}",
-        python::type_name(&got)
-    ))
+}
+
+#[cold]
+fn wrong_type(caller: &str, expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+    let got = match got.cast::<PyTuple>() {
+        Ok(tuple) => format!("a tuple of {}", tuple.len()),
+        Err(_) => python::type_name(&got),
+    };
+    PyTypeError::new_err(format!("{caller}: {expected}, not {got}"))
 }
 
 fn busy() -> Trouble {

@@ -395,7 +395,7 @@ fn iterator<'py>(result: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Troubl
 fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, PyBytes>, Trouble> {
     item.cast::<PyBytes>().map_err(|_| {
         let name = python::type_name(item);
-        PyTypeError::new_err(format!("the application's body holds {name}, not bytes")).into()
+        PyTypeError::new_err(format!("the application's body is of bytes, not of {name}")).into()
     })
 }
 
