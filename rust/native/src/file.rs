@@ -102,8 +102,6 @@ impl FileWrapper {
         if !file.call_method0(intern!(py, "readable"))?.is_truthy()? {
             return Ok(None);
         }
-        // What was written and is still in Python's buffer.
-        file.call_method0(intern!(py, "flush"))?;
         let offset: u64 = file.call_method0(intern!(py, "tell"))?.extract()?;
         let number: RawFd = file.call_method0(intern!(py, "fileno"))?.extract()?;
         let fd = kernel::duplicate(number)?;

@@ -181,14 +181,14 @@ pub fn send_file(fd: RawFd, file_fd: RawFd, offset: u64, limit: usize) -> SentFi
         match errno() {
             libc::EINTR => {}
             libc::EAGAIN => break SentFile::WouldBlock,
-            libc::EPIPE => {
-                SignalMask::take(libc::SIGPIPE);
-                break SentFile::Gone;
-            }
-            libc::ECONNRESET | libc::ENOTCONN | libc::ESHUTDOWN => break SentFile::Gone,
+            libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::ESHUTDOWN => break SentFile::Gone,
             _ => break SentFile::Unsupported,
         }
     };
+    // Also a call that has sent something may have met the end of the connection then.
+    if result != SentFile::Bytes(limit) {
+        SignalMask::take(libc::SIGPIPE);
+    }
     mask.restore();
     result
 }
