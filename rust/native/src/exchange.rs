@@ -341,10 +341,6 @@ impl Exchange {
         state.failure == Some(Failure::Gone)
     }
 
-    pub fn must_stop(&self) -> bool {
-        self.flags.is_stopped()
-    }
-
     /// How many bytes the application's `Content-Length` leaves for what follows.
     pub fn room(&self) -> u64 {
         let state = self.lock();

@@ -181,7 +181,9 @@ pub fn send_file(fd: RawFd, file_fd: RawFd, offset: u64, limit: usize) -> SentFi
         match errno() {
             libc::EINTR => {}
             libc::EAGAIN => break SentFile::WouldBlock,
-            libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::ESHUTDOWN => break SentFile::Gone,
+            libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::ESHUTDOWN => {
+                break SentFile::Gone;
+            }
             _ => break SentFile::Unsupported,
         }
     };
@@ -223,11 +225,20 @@ pub fn read_file(fd: RawFd, offset: u64, buf: &mut Vec<u8>, limit: usize) -> io:
     }
 }
 
+/// Whether there is something to read from `fd`, or its end.
+pub fn is_readable(fd: RawFd) -> bool {
+    is_ready(fd, libc::POLLIN)
+}
+
 /// Whether the peer of `fd` has closed both its sides, so that nobody reads what is sent.
 pub fn is_hung_up(fd: RawFd) -> bool {
+    is_ready(fd, 0)
+}
+
+fn is_ready(fd: RawFd, events: i16) -> bool {
     let mut poll = libc::pollfd {
         fd,
-        events: 0,
+        events,
         revents: 0,
     };
     // SAFETY: one valid pollfd.

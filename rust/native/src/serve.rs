@@ -1,7 +1,7 @@
 //! One request: call the application, send what it answers, and see what is left.
 
 use std::mem;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use http1::Head;
@@ -17,6 +17,7 @@ use crate::environ::{Common, Environ};
 use crate::exchange::{Callables, Ended, Exchange, Failure, Terms, Trouble};
 use crate::file::FileWrapper;
 use crate::input::{Input, Rest, Stream};
+use crate::kernel;
 use crate::python;
 use crate::response::Refusal;
 
@@ -121,7 +122,11 @@ impl<'a, 'py> Server<'a, 'py> {
             .and_then(|environ| {
                 let start_response = self.callables.start_response.bind(py);
                 let result = python::call(&self.application, &environ, start_response)?;
-                let outcome = respond(&result, self.callables.exchange.get());
+                let outcome = respond(
+                    &result,
+                    self.callables.exchange.get(),
+                    Watch::new(self.engine),
+                );
                 if let Err(error) = close(&result) {
                     self.engine.report(py, &place(bytes, head), error);
                 }
@@ -210,6 +215,37 @@ impl<'a, 'py> Server<'a, 'py> {
     }
 }
 
+/// What a thread sees of the outside while an answer keeps it: an endless one must not keep its server.
+struct Watch<'a> {
+    engine: &'a Engine,
+    next_ms: u64,
+}
+
+impl<'a> Watch<'a> {
+    const INTERVAL_MS: u64 = 100;
+
+    fn new(engine: &'a Engine) -> Self {
+        Self { engine, next_ms: 0 }
+    }
+
+    /// Whether the server stops, or the time to drain is over.
+    fn must_stop(&mut self, py: Python<'_>) -> bool {
+        let engine = self.engine;
+        let now_ms = kernel::now_ms();
+        if now_ms >= self.next_ms {
+            self.next_ms = now_ms + Self::INTERVAL_MS;
+            // Where there are other threads, one of them has seen it.
+            if !engine.flags.is_threaded() && kernel::is_readable(engine.control.as_raw_fd()) {
+                engine.look_at_control(py);
+            }
+            if engine.flags.is_draining() && engine.is_past_drain(now_ms) {
+                engine.stop();
+            }
+        }
+        engine.flags.is_stopped()
+    }
+}
+
 fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {
     Callables::new(
         py,
@@ -278,7 +314,11 @@ fn then(ended: &Ended, stream: Option<Box<Stream>>) -> Then {
 }
 
 /// Send what the application returned.
-fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Remainder>, Trouble> {
+fn respond(
+    result: &Bound<'_, PyAny>,
+    exchange: &Exchange,
+    mut watch: Watch<'_>,
+) -> Result<Option<Remainder>, Trouble> {
     let py = result.py();
     if !exchange.is_head_sent() {
         // What can't be a subclass with an iteration of its own is known as a whole.
@@ -302,7 +342,7 @@ fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Rema
     }
     let is_single = !exchange.is_head_sent() && has_one_item(result);
     let iterator = iterator(result)?;
-    while let Some(item) = next_part(&iterator, exchange)? {
+    while let Some(item) = next_part(&iterator, exchange, &mut watch)? {
         let data = bytes_of(&item)?;
         // PEP 3333: such an iterable has no other item, so this one's length is the body's. But the
         // head may have gone out with write() meanwhile.
@@ -365,11 +405,12 @@ fn send_part(
 fn next_part<'py>(
     iterator: &Bound<'py, PyAny>,
     exchange: &Exchange,
+    watch: &mut Watch<'_>,
 ) -> Result<Option<Bound<'py, PyAny>>, Trouble> {
     if exchange.is_complete() {
         return Ok(None);
     }
-    if exchange.must_stop() && exchange.is_head_sent() {
+    if exchange.is_head_sent() && watch.must_stop(iterator.py()) {
         return Err(Trouble::Failure(Failure::Stopped));
     }
     Ok(python::next(iterator)?)
