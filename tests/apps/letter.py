@@ -39,6 +39,22 @@ def _reads_late(environ: Environ) -> Iterator[bytes]:
         yield type(error).__name__.encode()
 
 
+def _memory_kib() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon:"))
+
+
+def _most_memory(environ: Environ, *, by_line: bool, piece: int) -> bytes:
+    """Read everything; return how much there was, and by how many KiB the process grew meanwhile."""
+    read = environ["wsgi.input"].readline if by_line else environ["wsgi.input"].read
+    size = len(read(1))
+    before = highest = _memory_kib()
+    while data := read(piece):
+        size += len(data)
+        highest = max(highest, _memory_kib())
+    return b"%d %d" % (size, highest - before)
+
+
 def _fails_late(start_response: StartResponse) -> Iterator[bytes]:
     yield b"begun"
     try:
@@ -79,6 +95,11 @@ def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         case "/reads-late":
             start_response(status, [])
             return _reads_late(environ)
+        case "/memory":
+            piece = int(asked["piece"])
+            body = _most_memory(environ, by_line="lines" in asked, piece=piece)
+            start_response(status, [("Content-Length", str(len(body)))])
+            return [body]
         case "/fails-late":
             start_response(status, [])
             return _fails_late(start_response)

@@ -158,3 +158,19 @@ def test_a_second_start_that_the_application_survives_changes_nothing(server: Ud
     answer = raw_http.get(server.socket, "/second-start")
     assert answer.status == 200
     assert answer.body == b"AssertionError: start_response called again without exc_info"
+
+
+@pytest.mark.parametrize("query", ["piece=65536", "piece=1000000", "piece=10000&lines=1"])
+def test_a_body_that_is_read_in_pieces_is_never_kept_whole(server: Udsrv, query: str):
+    body = (b"x" * 999 + b"\n") * 9000
+    raw = head(f"/memory?{query}", f"Content-Length: {len(body)}", method="POST") + body
+    size, grown_kib = map(int, raw_http.request(server.socket, raw).body.split())
+    assert size == len(body)
+    assert grown_kib < 4096
+
+
+def test_a_line_of_any_length_is_one_line(server: Udsrv):
+    body = b"x" * 9_000_000 + b"\n" + b"y" * 1000
+    raw = head("/memory?piece=-1&lines=1", f"Content-Length: {len(body)}", method="POST") + body
+    size, _ = map(int, raw_http.request(server.socket, raw).body.split())
+    assert size == len(body)

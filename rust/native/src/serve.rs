@@ -424,13 +424,17 @@ fn iterator<'py>(result: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Troubl
         return Err(PyTypeError::new_err(text).into());
     }
     let py = result.py();
-    let kind = result.get_type();
-    if kind.hasattr(intern!(py, "__iter__"))? || kind.hasattr(intern!(py, "__getitem__"))? {
-        return Ok(result.try_iter()?.into_any());
+    match result.try_iter() {
+        Ok(iterator) => Ok(iterator.into_any()),
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+            let reason = error.value(py);
+            let text = format!("the application returned no iterable of bytes: {reason}");
+            let named = PyTypeError::new_err(text);
+            named.set_cause(py, Some(error));
+            Err(named.into())
+        }
+        Err(error) => Err(error.into()),
     }
-    let name = python::type_name(result);
-    let text = format!("the application returned {name}, which is no iterable of bytes");
-    Err(PyTypeError::new_err(text).into())
 }
 
 fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, PyBytes>, Trouble> {
