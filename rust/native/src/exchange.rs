@@ -8,6 +8,7 @@
 use std::mem;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use http1::Version;
@@ -25,7 +26,7 @@ use crate::config::DRAIN_BYTES;
 use crate::connection::{FileBody, Remainder};
 use crate::engine::Flags;
 use crate::file::Part;
-use crate::input::Input;
+use crate::input::{HANDOVER, Input};
 use crate::kernel::{self, Sent, Waited};
 use crate::python::{self, Arguments, Definition};
 use crate::response::{Answer, Mistake, Refusal, push_hex};
@@ -296,12 +297,20 @@ impl Exchange {
     }
 
     /// The request is over: nothing of it can be reached through this object any more.
-    fn finish(&self) -> Ended {
+    ///
+    /// A thread of the application that is still in the middle of a piece is made to let go of the
+    /// connection, which can't be used any more then.
+    fn finish(&self, py: Python<'_>) -> Ended {
         let mut state = self.lock();
         let link = state.link.take();
-        if state.is_sending {
-            // A thread of the application is still in the middle of a piece.
-            state.failure = Some(Failure::Broken);
+        while state.is_sending {
+            if let Some(link) = &link {
+                kernel::shut_down(link.terms.fd, libc::SHUT_RDWR);
+            }
+            drop(state);
+            py.detach(|| thread::sleep(HANDOVER));
+            state = self.lock();
+            state.failure.get_or_insert(Failure::Broken);
         }
         let ended = Ended {
             is_head_sent: state.stage == Stage::Sent,
@@ -694,8 +703,8 @@ impl Callables {
     }
 
     /// The request is over.
-    pub fn finish(&mut self) -> Ended {
-        let mut ended = self.exchange.get().finish();
+    pub fn finish(&mut self, py: Python<'_>) -> Ended {
+        let mut ended = self.exchange.get().finish(py);
         self.write = ended.write.take();
         ended
     }

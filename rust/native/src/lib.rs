@@ -14,6 +14,7 @@ mod engine;
 mod environ;
 mod exchange;
 mod file;
+mod header_names;
 mod input;
 mod kernel;
 mod listener;

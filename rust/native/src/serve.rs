@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::environ::{Common, Environ};
 use crate::exchange::{Callables, Ended, Exchange, Failure, Terms, Trouble};
 use crate::file::FileWrapper;
-use crate::input::{Input, Rest, Stream};
+use crate::input::{Input, Stream};
 use crate::kernel;
 use crate::python;
 use crate::response::Refusal;
@@ -44,8 +44,6 @@ pub enum Served {
     },
     /// Nothing is answered: its body is none.
     Refused(Refusal),
-    /// A thread of the application is still reading the body.
-    InUse(Py<Input>),
 }
 
 /// What one thread serves requests with.
@@ -144,7 +142,7 @@ impl<'a, 'py> Server<'a, 'py> {
             }
             Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
         };
-        let ended = self.callables.finish();
+        let ended = self.callables.finish(py);
         if !self.callables.are_ours_alone(py) {
             match callables(py, self.engine) {
                 Ok(callables) => self.callables = callables,
@@ -161,20 +159,19 @@ impl<'a, 'py> Server<'a, 'py> {
                 },
             };
         }
-        match input.get().finish() {
-            Rest::InUse => Served::InUse(input.unbind()),
-            Rest::Nothing => ends(Then::Close),
-            Rest::Stream(mut stream) => match stream.refusal {
-                Some(refusal) if !ended.is_head_sent => Served::Refused(refusal),
-                _ => {
-                    let leftover = mem::take(&mut stream.leftover);
-                    Served::Ends {
-                        then: then(&ended, Some(stream)),
-                        remainder,
-                        leftover,
-                    }
+        let Some(mut stream) = input.get().finish(py, fd) else {
+            return ends(Then::Close);
+        };
+        match stream.refusal {
+            Some(refusal) if !ended.is_head_sent => Served::Refused(refusal),
+            _ => {
+                let leftover = mem::take(&mut stream.leftover);
+                Served::Ends {
+                    then: then(&ended, Some(stream)),
+                    remainder,
+                    leftover,
                 }
-            },
+            }
         }
     }
 
