@@ -13,7 +13,7 @@ from typing import Any
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
 
-# The mistakes are made on purpose, a hundred thousand times: to tell of each would be the test's time.
+# The mistakes are made on purpose, a hundred thousand times: telling of each would take longer.
 sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 sys.tracebacklimit = 0
 
@@ -93,7 +93,9 @@ def _counted(environ: Environ, start_response: StartResponse) -> dict[str, objec
     gc.collect()
     gc.collect()
     with open("/proc/self/smaps_rollup") as file:
-        memory = {line.split()[0]: int(line.split()[1]) for line in file if line.split()[-1] == "kB"}
+        memory = {
+            line.split()[0]: int(line.split()[1]) for line in file if line.split()[-1] == "kB"
+        }
     return {
         "objects": len(gc.get_objects()),
         "blocks": sys.getallocatedblocks(),
@@ -170,10 +172,10 @@ def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
             return environ["wsgi.input"]
         case "/file":
             start_response("200 OK", [("Content-Type", "text/html")])
-            return environ["wsgi.file_wrapper"](open(_FILE.name, "rb"))  # noqa: SIM115
+            return environ["wsgi.file_wrapper"](open(_FILE.name, "rb"))
         case "/file-too-short":
             start_response("200 OK", [("Content-Length", "200000")])
-            return environ["wsgi.file_wrapper"](open(_FILE.name, "rb"))  # noqa: SIM115
+            return environ["wsgi.file_wrapper"](open(_FILE.name, "rb"))
         case "/hints":
             _swallowed(environ["wsgi.early_hints"], [("Link", "a\n")])
             environ["wsgi.early_hints"]([("Link", "<a>; rel=preload")])

@@ -45,7 +45,7 @@ def _memory_kib() -> int:
 
 
 def _most_memory(environ: Environ, *, by_line: bool, piece: int) -> bytes:
-    """Read everything; return how much there was, and by how many KiB the process grew meanwhile."""
+    """Read everything; return how much there was, and by how many KiB the process grew."""
     read = environ["wsgi.input"].readline if by_line else environ["wsgi.input"].read
     size = len(read(1))
     before = highest = _memory_kib()

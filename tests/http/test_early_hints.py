@@ -52,7 +52,9 @@ def test_hints_come_before_the_answer_and_do_not_change_it(server: Udsrv):
 
 def test_hints_may_be_given_again_and_may_be_empty(server: Udsrv):
     assert wire_of(server, get("/?3")).startswith(LINKS * 3 + b"HTTP/1.1 200 ")
-    assert wire_of(server, get("/none")).startswith(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 ")
+    assert wire_of(server, get("/none")).startswith(
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 "
+    )
 
 
 def test_hints_after_start_response_leave_its_head_alone(server: Udsrv):

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-
 from support import raw_http
 from support.servers import Udsrv
 
@@ -42,7 +41,11 @@ def post(target: str, body: bytes) -> bytes:
     return fields.encode() + body
 
 
-BODIES = (post("/reads", b"line\n" * 20), post("/reads-lines", b"line\n" * 20), post("/raises", b"x"))
+BODIES = (
+    post("/reads", b"line\n" * 20),
+    post("/reads-lines", b"line\n" * 20),
+    post("/raises", b"x"),
+)
 BATCH = b"".join([*map(get, GOING_ON), *BODIES])
 LARGE = post("/reads-lines", b"x\n" * 100_000)
 IN_BATCH = len(GOING_ON) + len(BODIES)

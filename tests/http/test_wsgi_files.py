@@ -120,7 +120,9 @@ def test_a_file_is_sent_from_where_it_stands_to_the_declared_length(
 ):
     query = moved if length is None else {**moved, "length": length}
     answer = answer_to(server, ask(files[MEDIUM], kind=kind, **query))
-    assert answer.body == files[MEDIUM].read_bytes()[70_000:][: MEDIUM if length is None else length]
+    assert (
+        answer.body == files[MEDIUM].read_bytes()[70_000:][: MEDIUM if length is None else length]
+    )
     if kind == "plain" or length is not None:
         assert answer.headers["Content-Length"] == str(30_000 if length is None else length)
 
@@ -195,7 +197,6 @@ def test_a_file_that_shrinks_is_a_cut_answer_and_named_in_the_log(server, make_f
         read_head(client)
         os.truncate(path, LARGE // 2)
         body = client.read_to_end()
-    # What the socket held already came from the file's pages, and those behind the new end are gone.
     assert len(body) <= LARGE // 2
     assert body == patterned(LARGE)[: len(body)]
     server.log.wait_for(

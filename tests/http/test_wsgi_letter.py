@@ -39,9 +39,7 @@ def fields_of(wire: bytes) -> list[bytes]:
     return wire.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
 
 
-@pytest.mark.parametrize(
-    ("count", "size"), [(1, 65_536), (64, 1024), (5000, 20), (1, 1_000_000)]
-)
+@pytest.mark.parametrize(("count", "size"), [(1, 65_536), (64, 1024), (5000, 20), (1, 1_000_000)])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_head_of_any_size_arrives_whole(server: Udsrv, method: str, count: int, size: int):
     raw = head(f"/head?count={count}&size={size}", method=method)
