@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 from collections.abc import Callable
@@ -240,12 +239,12 @@ FORWARDED = head(
     "X-Plain: kept",
 )
 
-# Owns the socket in these tests, so it may connect; it is neither nginx's user nor in its group.
+# Neither nginx's user nor in its group. Who asks owns the socket in these tests, so it may connect.
 STRANGER = "list"
 
 
-def forwarded_seen_by(server: Udsrv, user: str, groups: list[int]) -> tuple[str, str, set[str]]:
-    answer = raw_http.request_as(user, server.socket, FORWARDED, groups=groups)
+def forwarded_seen_by(server: Udsrv, user: str, **groups: object) -> tuple[str, str, set[str]]:
+    answer = raw_http.request_as(user, server.socket, FORWARDED, **groups)
     environ = json.loads(answer.body)["environ"]
     assert environ["HTTP_X_PLAIN"] == "kept"
     names = {name for name in environ if "FORWARDED" in name or "REAL_IP" in name}
@@ -266,23 +265,25 @@ ALL_NAMES = {
 @pytest.mark.parametrize(
     ("options", "user", "groups", "is_believed"),
     [
-        ((), STRANGER, [], False),
-        ((), "www-data", [], True),
-        ((), "root", [], True),
-        ((), STRANGER, ["www-data"], True),
-        (("--trusted-peer", STRANGER), STRANGER, [], True),
-        (("--trusted-peer", "%mail"), STRANGER, [], False),
-        (("--trusted-peer", "%mail"), STRANGER, ["mail"], True),
-        (("--trusted-peer", "games", "--trusted-peer", "%mail"), "root", [], True),
+        ((), STRANGER, {}, False),
+        ((), "www-data", {"group": "nogroup"}, True),
+        ((), "root", {"group": "nogroup"}, True),
+        ((), STRANGER, {"group": "www-data"}, True),
+        ((), STRANGER, {"groups": ["www-data"]}, True),
+        (("--trusted-peer", STRANGER), STRANGER, {}, True),
+        (("--trusted-peer", "games"), STRANGER, {}, False),
+        (("--trusted-peer", "%mail"), STRANGER, {}, False),
+        (("--trusted-peer", "%mail"), STRANGER, {"group": "mail"}, True),
+        (("--trusted-peer", "%mail"), STRANGER, {"groups": ["daemon", "mail"]}, True),
+        (("--trusted-peer", "games", "--trusted-peer", "%mail"), "root", {}, True),
     ],
 )
 def test_the_kernel_says_who_is_believed(start_udsrv, options, user, groups, is_believed):
     server = start_udsrv(
         *("hello:echo", "--user", ORDINARY_USER),
-        *("--socket-owner", STRANGER, "--socket-group", "www-data", *options),
+        *("--socket-owner", user, "--socket-group", "www-data", *options),
     )
-    gids = [grp.getgrnam(group).gr_gid for group in groups]
-    seen = forwarded_seen_by(server, user, gids)
+    seen = forwarded_seen_by(server, user, **groups)
     assert seen == (("1.2.3.4", "https", ALL_NAMES) if is_believed else ("", "http", set()))
 
 

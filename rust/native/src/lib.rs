@@ -22,10 +22,12 @@ mod log;
 mod peer;
 mod process;
 mod python;
+mod reply;
 mod response;
 mod serve;
 mod server;
 mod slots;
+mod start_response;
 mod timers;
 mod worker;
 

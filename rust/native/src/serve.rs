@@ -14,12 +14,14 @@ use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
 use crate::environ::{Common, Environ};
-use crate::exchange::{Callables, Ended, Exchange, Failure, Terms, Trouble};
+use crate::exchange::{Ended, Exchange, Request, Trouble};
 use crate::file::FileWrapper;
 use crate::input::{Input, Stream};
 use crate::kernel;
 use crate::python;
+use crate::reply::{Failure, Fault};
 use crate::response::Refusal;
+use crate::start_response::Callables;
 
 /// A body in several pieces up to this size is put together and sent at once.
 const JOINED_BODY_BYTES: usize = 64 * 1024;
@@ -89,15 +91,14 @@ impl<'a, 'py> Server<'a, 'py> {
             Body::Complete(data) => (Input::complete(data), false),
             Body::Streaming(stream) => (Input::streaming(stream), true),
         };
-        let terms = Terms {
-            fd,
+        let request = Request {
             is_head: head.method.of(bytes) == b"HEAD",
             version: head.version,
             keep_alive: head.keep_alive,
         };
         let began = Bound::new(py, input).and_then(|input| {
             let streaming = is_streaming.then(|| input.clone().unbind());
-            self.callables.begin(py, terms, streaming)?;
+            self.callables.begin(py, fd, request, streaming)?;
             Ok(input)
         });
         let input = match began {
@@ -188,9 +189,8 @@ impl<'a, 'py> Server<'a, 'py> {
         let exchange = self.callables.exchange.get();
         let refusal = streaming.and_then(|input| input.get().refusal());
         let is_not_the_applications = match &trouble {
-            Trouble::Failure(Failure::Gone | Failure::TimedOut | Failure::Stopped)
-            | Trouble::Refused(_) => true,
-            Trouble::Failure(Failure::Broken) | Trouble::Mistake(_) => false,
+            Trouble::Fault(Fault::Failure(Failure::Broken) | Fault::Mistake(_)) => false,
+            Trouble::Fault(Fault::Failure(_) | Fault::Refused(_)) => true,
             // The application may let through what `write` or `wsgi.input` raised.
             Trouble::Python(error) => {
                 (exchange.is_peer_gone() || refusal.is_some())
@@ -389,7 +389,7 @@ fn send_part(
     if !data.as_bytes().is_empty() {
         exchange.send_part(py, data)
     } else if exchange.has_hung_up() {
-        Err(Trouble::Failure(Failure::Gone))
+        Err(Fault::Failure(Failure::Gone).into())
     } else {
         Ok(())
     }
@@ -408,7 +408,7 @@ fn next_part<'py>(
         return Ok(None);
     }
     if exchange.is_head_sent() && watch.must_stop(iterator.py()) {
-        return Err(Trouble::Failure(Failure::Stopped));
+        return Err(Fault::Failure(Failure::Stopped).into());
     }
     Ok(python::next(iterator)?)
 }
