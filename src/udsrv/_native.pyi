@@ -49,6 +49,7 @@ class Server:
         body_buffer: int,
         trusted_uids: Sequence[int],
         trusted_gids: Sequence[int],
+        early_hints: bool,
         errors: _TextSink,
     ) -> Server:
         """Watch duplicates of the two descriptors; the caller may close its own."""

@@ -17,6 +17,8 @@ pub struct Config {
     pub body_buffer: usize,
     pub trusted_uids: Vec<u32>,
     pub trusted_gids: Vec<u32>,
+    /// Whether trusted peers handle a 103.
+    pub early_hints: bool,
 }
 
 /// How much of a body that the application did not want is read so that the connection can go on.

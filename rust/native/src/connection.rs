@@ -7,6 +7,7 @@ use pyo3::Py;
 use pyo3::types::PyBytes;
 
 use crate::body::Incoming;
+use crate::file::Part;
 
 #[derive(Debug)]
 pub struct Connection {
@@ -52,6 +53,8 @@ pub struct Sending {
     /// What was read behind the request and is not looked at before the answer is sent.
     pub leftover: Vec<u8>,
     pub then: Then,
+    /// Whether room for sending makes an event.
+    pub is_watched: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,18 @@ pub struct Remainder {
     pub body: Option<Py<PyBytes>>,
     /// How much of both is sent.
     pub sent: usize,
+    /// Comes after both.
+    pub file: Option<FileBody>,
+}
+
+/// The body of an answer that is in a file.
+#[derive(Debug)]
+pub struct FileBody {
+    pub part: Part,
+    /// What the head says.
+    pub length: u64,
+    /// The request as it is named in the log.
+    pub place: String,
 }
 
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! Events are edge-triggered: whoever owns a connection reads until there is nothing, where a short
 //! read says so already, unless the peer has closed or an event came meanwhile.
 
+use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
@@ -13,10 +14,11 @@ use pyo3::prelude::*;
 
 use crate::body::Incoming;
 use crate::config::{LINGER, LINGER_BYTES};
-use crate::connection::{Discarding, Phase, Receiving, Remainder, Sending, Then};
+use crate::connection::{Discarding, FileBody, Phase, Receiving, Remainder, Sending, Then};
 use crate::engine::{self, Engine};
 use crate::input::{CONTINUE, Stream, receive_body};
-use crate::kernel::{self, Received, Sent};
+use crate::kernel::{self, Received, Sent, SentFile};
+use crate::log::Level;
 use crate::response::{self, Refusal};
 use crate::serve::{Body, Served, Server};
 use crate::slots::Claim;
@@ -32,6 +34,12 @@ const END_EVENTS: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR).cas
 
 /// The size of a thread's read buffer: what nginx sends at once.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How much of a file is sent before other connections have their turn.
+const FILE_TURN_BYTES: usize = 2 * 1024 * 1024;
+
+/// How much of a file is read at a time where the kernel can't send it.
+const FILE_READ_BYTES: usize = 64 * 1024;
 
 /// How much is read at a time behind a head that has come in part.
 const HEAD_READ_BYTES: usize = 16 * 1024;
@@ -430,7 +438,7 @@ impl<'a, 'py> Driver<'a, 'py> {
         }
     }
 
-    /// Send the rest of an answer when there is room for it.
+    /// Send the rest of an answer as far as there is room for it, and then when there is.
     fn queue(
         &mut self,
         claim: &mut Claim<'_>,
@@ -438,60 +446,70 @@ impl<'a, 'py> Driver<'a, 'py> {
         then: Then,
         leftover: Vec<u8>,
     ) -> Next {
-        let token = claim.token().to_event();
-        if self
-            .engine
-            .epoll
-            .modify(claim.fd(), SENDING_EVENTS, token)
-            .is_err()
-        {
-            return Next::Close;
-        }
         claim.connection().phase = Phase::Sending(Box::new(Sending {
             remainder,
             leftover,
             then,
+            is_watched: false,
         }));
         self.set_deadline(claim, self.engine.config.send_timeout);
         Next::Loop
     }
 
     fn send_rest(&mut self, claim: &mut Claim<'_>) -> Next {
-        let fd = claim.fd();
+        let (fd, token) = (claim.fd(), claim.token().to_event());
+        let epoll = &self.engine.epoll;
         let Phase::Sending(sending) = &mut claim.connection().phase else {
             return Next::Loop;
         };
-        let Remainder { bytes, body, sent } = &mut sending.remainder;
-        let body = body
-            .as_ref()
-            .map_or(&b""[..], |body| body.as_bytes(self.py));
-        let total = bytes.len() + body.len();
-        let before = *sent;
-        while *sent < total {
-            match kernel::send_pieces(fd, [bytes, body, b""], *sent) {
-                Sent::Bytes(count) => *sent += count,
-                Sent::Gone => return Next::Close,
-                Sent::WouldBlock => {
-                    if *sent > before {
-                        self.set_deadline(claim, self.engine.config.send_timeout);
-                    }
-                    return Next::Wait;
+        let turn = send_remainder(self.py, fd, &mut sending.remainder);
+        let was_watched = sending.is_watched;
+        match turn {
+            Turn::Wait { has_sent, is_full } => {
+                sending.is_watched = true;
+                // Asking again makes an event of the room that there is now.
+                let asks = !was_watched || !is_full;
+                if asks && epoll.modify(fd, SENDING_EVENTS, token).is_err() {
+                    return Next::Close;
                 }
+                if has_sent {
+                    self.set_deadline(claim, self.engine.config.send_timeout);
+                }
+                return Next::Wait;
             }
+            Turn::Gone => return Next::Close,
+            Turn::Cut { file, error } => {
+                self.say_cut(&file, error);
+                return Next::Close;
+            }
+            Turn::Done => {}
         }
-        let token = claim.token().to_event();
-        if self
-            .engine
-            .epoll
-            .modify(fd, CONNECTION_EVENTS, token)
-            .is_err()
-        {
+        if was_watched && epoll.modify(fd, CONNECTION_EVENTS, token).is_err() {
             return Next::Close;
         }
         match mem::replace(&mut claim.connection().phase, Phase::Idle) {
             Phase::Sending(sending) => self.follow(claim, sending.then, sending.leftover),
             _ => Next::Loop,
         }
+    }
+
+    /// Name the mistake of an application whose file is not what it was when it was returned.
+    fn say_cut(&self, file: &FileBody, error: Option<io::Error>) {
+        let FileBody {
+            part,
+            length,
+            place,
+        } = file;
+        let sent = length - part.left();
+        let reason = match error {
+            Some(error) => format!("can't be read: {error}"),
+            None => "was made shorter meanwhile".to_owned(),
+        };
+        let text = format!(
+            "{place}: the application's file {reason}; {sent} of {length} bytes are sent, and the \
+             connection is closed"
+        );
+        self.engine.say(self.py, Level::Error, &text);
     }
 
     /// An answer is sent: go on as it said.
@@ -565,6 +583,95 @@ impl<'a, 'py> Driver<'a, 'py> {
 
     fn set_deadline(&self, claim: &Claim<'_>, patience: Duration) {
         claim.set_deadline_ms(self.now_ms.saturating_add(engine::millis(patience)));
+    }
+}
+
+/// How far the rest of an answer has come.
+enum Turn {
+    Done,
+    /// The socket `is_full`, or others have their turn.
+    Wait {
+        has_sent: bool,
+        is_full: bool,
+    },
+    Gone,
+    /// The file ended before its time, or can't be read.
+    Cut {
+        file: FileBody,
+        error: Option<io::Error>,
+    },
+}
+
+/// Send what there is room for.
+fn send_remainder(py: Python<'_>, fd: RawFd, remainder: &mut Remainder) -> Turn {
+    let mut has_sent = false;
+    let mut turn_left = FILE_TURN_BYTES;
+    loop {
+        let Remainder {
+            bytes, body, sent, ..
+        } = remainder;
+        let body = body.as_ref().map_or(&b""[..], |body| body.as_bytes(py));
+        while *sent < bytes.len() + body.len() {
+            match kernel::send_pieces(fd, [bytes, body, b""], *sent) {
+                Sent::Bytes(count) => {
+                    *sent += count;
+                    has_sent = true;
+                }
+                Sent::Gone => return Turn::Gone,
+                Sent::WouldBlock => {
+                    return Turn::Wait {
+                        has_sent,
+                        is_full: true,
+                    };
+                }
+            }
+        }
+        let Some(file) = &mut remainder.file else {
+            return Turn::Done;
+        };
+        let part = &mut file.part;
+        if part.left() == 0 {
+            return Turn::Done;
+        }
+        if turn_left == 0 {
+            return Turn::Wait {
+                has_sent,
+                is_full: false,
+            };
+        }
+        let limit = usize::try_from(part.left())
+            .unwrap_or(turn_left)
+            .min(turn_left);
+        // The file may be on a slow disk.
+        let result = py.detach(|| kernel::send_file(fd, part.fd(), part.offset(), limit));
+        let error = match result {
+            SentFile::Bytes(count) => {
+                part.advance(count);
+                turn_left -= count;
+                has_sent = true;
+                continue;
+            }
+            SentFile::WouldBlock => {
+                return Turn::Wait {
+                    has_sent,
+                    is_full: true,
+                };
+            }
+            SentFile::Gone => return Turn::Gone,
+            SentFile::Ended => None,
+            SentFile::Unsupported => match py.detach(|| part.read(limit.min(FILE_READ_BYTES))) {
+                Ok(data) if !data.is_empty() => {
+                    turn_left -= data.len();
+                    (remainder.bytes, remainder.body, remainder.sent) = (data, None, 0);
+                    continue;
+                }
+                outcome => outcome.err(),
+            },
+        };
+        return match remainder.file.take() {
+            Some(file) => Turn::Cut { file, error },
+            None => Turn::Done,
+        };
     }
 }
 

@@ -256,6 +256,13 @@ impl Engine {
         self.hooks.log.write(py, level, text);
     }
 
+    /// Let the worker look at its control descriptor.
+    pub fn look_at_control(&self, py: Python<'_>) {
+        if let Err(error) = self.hooks.on_control.call0(py) {
+            self.report(py, "the control descriptor", error);
+        }
+    }
+
     /// Tell the worker about an exception of the application's.
     pub fn report(&self, py: Python<'_>, place: &str, error: PyErr) {
         let exception = error.into_value(py);

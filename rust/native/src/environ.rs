@@ -9,6 +9,7 @@ use http1::{Head, Version, percent_decode, split_host};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::file::FileWrapper;
 use crate::header_names::{NameCache, Role, interned, key_of};
 use crate::python;
 
@@ -44,6 +45,7 @@ struct Keys {
     remote_addr: Py<PyString>,
     url_scheme: Py<PyString>,
     input: Py<PyString>,
+    early_hints: Py<PyString>,
 }
 
 struct Values {
@@ -115,6 +117,7 @@ impl Environ {
                 remote_addr: key("REMOTE_ADDR"),
                 url_scheme: key("wsgi.url_scheme"),
                 input: key("wsgi.input"),
+                early_hints: key("wsgi.early_hints"),
             },
             values: Values {
                 methods: [
@@ -138,7 +141,8 @@ impl Environ {
 
     /// The `environ` of the request whose head is in `bytes`.
     ///
-    /// What the peer says about its own client is used, and shown, only if it `is_trusted`.
+    /// What the peer says about its own client is used, and shown, only if it `is_trusted`. So is
+    /// `early_hints`: the setting speaks of the nginx that we are configured for.
     pub fn build<'py>(
         &mut self,
         py: Python<'py>,
@@ -146,12 +150,21 @@ impl Environ {
         head: &Head,
         input: &Bound<'py, PyAny>,
         is_trusted: bool,
+        early_hints: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let environ = python::copy(self.template.bind(py))?;
         python::set(&environ, self.keys.input.bind(py), input)?;
         self.set_request_line(&environ, bytes, head)?;
 
         let mut expected_len = self.template_len;
+        // RFC 8297 2: a client of HTTP/1.0 knows no interim answers.
+        if let Some(early_hints) = early_hints
+            && is_trusted
+            && head.version == Version::Http11
+        {
+            python::set(&environ, self.keys.early_hints.bind(py), early_hints)?;
+            expected_len += 1;
+        }
         let mut forwarded = Forwarded::default();
         for field in &head.fields {
             let (name, value) = (field.name.of(bytes), field.value.of(bytes));
@@ -337,6 +350,7 @@ fn template<'py>(py: Python<'py>, common: &Common<'_, 'py>) -> PyResult<Bound<'p
     object("wsgi.multiprocess", truth(common.multiprocess))?;
     object("wsgi.run_once", truth(false))?;
     object("wsgi.input_terminated", truth(true))?;
+    object("wsgi.file_wrapper", py.get_type::<FileWrapper>().into_any())?;
     make_room(&template)?;
     Ok(template)
 }

@@ -14,12 +14,14 @@ use http1::Version;
 use pyo3::exceptions::{
     PyAssertionError, PyBrokenPipeError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
 };
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::config::DRAIN_BYTES;
-use crate::connection::Remainder;
+use crate::connection::{FileBody, Remainder};
 use crate::engine::Flags;
+use crate::file::Part;
 use crate::input::{HANDOVER, Input};
 use crate::kernel::{self, Sent, Waited};
 use crate::reply::{Failure, Fault, Piece, Reply, Terms};
@@ -27,6 +29,9 @@ use crate::response::{Answer, Mistake};
 
 /// Bodies below this are copied behind the head; from here on one `sendmsg` of both is cheaper.
 const COPIED_BODY_BYTES: usize = 4096;
+
+/// Files up to this size are read, to go out with the head: the peer then has all of it at once.
+const COPIED_FILE_BYTES: usize = 16 * 1024;
 
 /// Sends from this size on are worth letting another thread have the GIL.
 const RELEASING_SEND_BYTES: usize = 16 * 1024;
@@ -75,6 +80,13 @@ impl Link {
             refusal: input.and_then(Input::refusal),
         }
     }
+
+    /// The answer begins: nothing else may be said to the peer.
+    fn withdraw_continue(&self, py: Python<'_>) {
+        if let Some(input) = &self.input {
+            input.bind(py).get().withdraw_continue();
+        }
+    }
 }
 
 /// Why a piece was not sent.
@@ -104,6 +116,7 @@ impl Trouble {
                 Failure::Gone => PyBrokenPipeError::new_err("the peer has closed"),
                 Failure::TimedOut => PyTimeoutError::new_err("the peer does not read the response"),
                 Failure::Broken => PyRuntimeError::new_err("the response is broken already"),
+                Failure::Stopped => PyRuntimeError::new_err("the server stops"),
             },
             Self::Fault(Fault::Refused(refusal)) => PyOSError::new_err(refusal.to_string()),
             Self::Python(error) => error,
@@ -112,7 +125,7 @@ impl Trouble {
 }
 
 /// The exception for a mistake of the application's.
-pub fn raised(mistake: &Mistake) -> PyErr {
+fn raised(mistake: &Mistake) -> PyErr {
     match mistake {
         Mistake::NotStarted => PyAssertionError::new_err(mistake.to_string()),
         _ => PyValueError::new_err(mistake.to_string()),
@@ -193,6 +206,28 @@ impl Exchange {
         )
     }
 
+    /// Whether nothing that the application still has to say would be sent: the head is out, and it
+    /// was all (HEAD, 204, 304).
+    pub fn is_complete(&self) -> bool {
+        let state = self.lock();
+        state.reply.is_head_sent() && !state.reply.wants_more()
+    }
+
+    /// Whether the peer has closed. Looks at the socket.
+    pub fn has_hung_up(&self) -> bool {
+        let mut state = self.lock();
+        let fd = state.link.as_ref().map(|link| link.fd);
+        if fd.is_some_and(kernel::is_hung_up) {
+            state.reply.fail(Failure::Gone);
+        }
+        state.reply.failure() == Some(Failure::Gone)
+    }
+
+    /// How many bytes the application's `Content-Length` leaves for what follows.
+    pub fn room(&self) -> u64 {
+        self.lock().reply.room()
+    }
+
     /// The answer can't be completed: the connection is not used again.
     pub fn break_off(&self) {
         self.lock().reply.fail(Failure::Broken);
@@ -213,7 +248,7 @@ impl Exchange {
         match exc_info {
             Some(exc_info) if state.reply.is_head_sent() => {
                 drop(state);
-                return Err(PyErr::from_value(exc_info.get_item(1)?));
+                return Err(raised_again(exc_info)?);
             }
             None if !state.reply.is_silent() => {
                 return Err(PyAssertionError::new_err(
@@ -242,10 +277,9 @@ impl Exchange {
         })
     }
 
-    /// Send a part of the body, and the head before the first one. Returns whether more is wanted.
-    pub fn send_part(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> Result<bool, Trouble> {
-        self.send(py, Piece::Part, data.as_bytes(), None)?;
-        Ok(self.lock().reply.wants_more())
+    /// Send a part of the body, and the head before the first one.
+    pub fn send_part(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> Result<(), Trouble> {
+        self.send(py, Piece::Part, data.as_bytes(), None).map(drop)
     }
 
     /// Send the whole answer. What the socket doesn't take now is returned.
@@ -256,6 +290,36 @@ impl Exchange {
         owner: Option<&Bound<'_, PyBytes>>,
     ) -> Result<Option<Remainder>, Trouble> {
         self.send(py, Piece::Whole, data, owner)
+    }
+
+    /// Send the whole answer, whose body is a file's. What is not copied into the head is returned.
+    pub fn send_file(&self, py: Python<'_>, mut part: Part) -> Result<Option<Remainder>, Trouble> {
+        let (mut state, terms) = self.ready(py)?;
+        part.limit(state.reply.room());
+        let length = part.left();
+        let len = usize::try_from(length).unwrap_or(usize::MAX);
+        if len <= COPIED_FILE_BYTES && !terms.is_head {
+            drop(state);
+            let data = py.detach(|| part.read(len)).map_err(PyErr::from)?;
+            return self.send_whole(py, &data, None);
+        }
+        let plan = state.reply.plan(Piece::Whole, len, terms)?;
+        if !plan.is_sent {
+            return self.transmit(py, state, [b"", b""], true, None);
+        }
+        if let Some(link) = &state.link {
+            link.withdraw_continue(py);
+        }
+        Ok(Some(Remainder {
+            bytes: state.reply.take_out(),
+            body: None,
+            sent: 0,
+            file: Some(FileBody {
+                part,
+                length,
+                place: String::new(),
+            }),
+        }))
     }
 
     fn send(
@@ -312,9 +376,11 @@ impl Exchange {
         is_last: bool,
         owner: Option<&Bound<'_, PyBytes>>,
     ) -> Result<Option<Remainder>, Trouble> {
-        let Some(fd) = state.link.as_ref().map(|link| link.fd) else {
+        let Some(link) = &state.link else {
             return Err(is_over().into());
         };
+        link.withdraw_continue(py);
+        let fd = link.fd;
         let total = state.reply.out().len() + body.len() + after.len();
         if total == 0 {
             return Ok(None);
@@ -356,6 +422,7 @@ impl Exchange {
                 .filter(|_| !body.is_empty())
                 .map(|owner| owner.clone().unbind()),
             sent,
+            file: None,
         });
         let mut state = self.lock();
         state.reply.put_back(out);
@@ -367,6 +434,55 @@ impl Exchange {
         }
         outcome.map(|()| remainder)
     }
+
+    /// Send an interim answer, whole, before the head of the final one.
+    pub fn send_hints(&self, py: Python<'_>, hints: &[u8]) -> Result<(), Trouble> {
+        let (mut state, _) = self.ready(py)?;
+        if let Some(failure) = state.reply.failure() {
+            return Err(Fault::Failure(failure).into());
+        }
+        if state.reply.is_head_sent() {
+            let text = "wsgi.early_hints: the answer's head is sent already";
+            return Err(PyAssertionError::new_err(text).into());
+        }
+        let Some(fd) = state.link.as_ref().map(|link| link.fd) else {
+            return Err(is_over().into());
+        };
+        state.is_sending = true;
+        drop(state);
+        let mut sent = 0;
+        let mut outcome = Ok(());
+        while sent < hints.len() && outcome.is_ok() {
+            let timeout = self.send_timeout;
+            match py.detach(|| send_or_wait(fd, [hints, b"", b""], sent, false, timeout)) {
+                Step::Sent(count) => sent += count,
+                Step::Interrupted => outcome = py.check_signals().map_err(Trouble::from),
+                Step::Full => {}
+                Step::Failed(failure) => outcome = Err(Fault::Failure(failure).into()),
+            }
+        }
+        let mut state = self.lock();
+        state.is_sending = false;
+        match &outcome {
+            Err(Trouble::Fault(Fault::Failure(failure))) => state.reply.fail(*failure),
+            // A part of the hints is sent, and nothing else can follow it.
+            Err(_) if sent > 0 => state.reply.fail(Failure::Broken),
+            Ok(()) | Err(_) => {}
+        }
+        outcome
+    }
+}
+
+/// What `exc_info` holds, as it was raised: PEP 3333, "The `start_response()` Callable".
+#[cold]
+fn raised_again(info: Borrowed<'_, '_, PyAny>) -> PyResult<PyErr> {
+    let py = info.py();
+    let error = info.get_item(1)?;
+    let traceback = info.get_item(2)?;
+    Ok(PyErr::from_value(error.call_method1(
+        intern!(py, "with_traceback"),
+        (traceback,),
+    )?))
 }
 
 fn is_over() -> PyErr {

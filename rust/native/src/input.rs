@@ -4,6 +4,7 @@
 //! for, without the GIL. An error in it raises `OSError` and never looks like the end of the body. When
 //! the request is over the socket is taken away; what the application kept then reads no more of it.
 
+use std::cell::Cell;
 use std::mem;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -163,6 +164,13 @@ impl Input {
         }
     }
 
+    /// The answer has begun: an interim one would be taken for a part of it. RFC 9110 10.1.1.
+    pub fn withdraw_continue(&self) {
+        if let Source::Stream(stream) = &mut self.lock().source {
+            stream.owes_continue = false;
+        }
+    }
+
     /// Why the body is refused, if it is.
     pub fn refusal(&self) -> Option<Refusal> {
         match &self.lock().source {
@@ -234,10 +242,12 @@ impl Input {
             });
             let mut state = self.lock();
             let data = mem::take(&mut stream.body.data);
-            if state.at == state.data.len() {
+            let at = mem::take(&mut state.at);
+            if at == state.data.len() {
                 state.data = data;
-                state.at = 0;
             } else {
+                // What is read already must not add up to the whole body.
+                state.data.drain(..at);
                 state.data.extend_from_slice(&data);
             }
             if let Err(refusal) = outcome {
@@ -265,8 +275,11 @@ impl Input {
     }
 
     fn next_line<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyBytes>> {
+        // A long line comes in many parts: each of them is looked through once.
+        let seen = Cell::new(0);
         self.fill(py, |unread| {
-            unread.len() >= limit || unread.contains(&b'\n')
+            let new = unread.get(seen.replace(unread.len())..).unwrap_or(unread);
+            unread.len() >= limit || new.contains(&b'\n')
         })?;
         let len = {
             let state = self.lock();

@@ -148,6 +148,103 @@ fn sent(count: isize) -> Option<Sent> {
     }
 }
 
+/// What came of sending a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SentFile {
+    Bytes(usize),
+    /// The file has no byte there any more.
+    Ended,
+    WouldBlock,
+    Gone,
+    /// Its file system can't do this; reading it works, or says what is wrong.
+    Unsupported,
+}
+
+/// Send at most `limit` bytes of a file from `offset` on, without waiting for the socket.
+///
+/// The file is waited for: whoever calls this does not hold the GIL.
+pub fn send_file(fd: RawFd, file_fd: RawFd, offset: u64, limit: usize) -> SentFile {
+    let Ok(mut offset) = libc::off_t::try_from(offset) else {
+        return SentFile::Ended;
+    };
+    // There is no MSG_NOSIGNAL for this, and an application may have SIGPIPE end its process.
+    let mask = SignalMask::block(libc::SIGPIPE);
+    let result = loop {
+        // SAFETY: one valid offset, which nobody else uses.
+        let count = unsafe { libc::sendfile(fd, file_fd, &raw mut offset, limit) };
+        if let Ok(count) = usize::try_from(count) {
+            break match count {
+                0 => SentFile::Ended,
+                count => SentFile::Bytes(count),
+            };
+        }
+        match errno() {
+            libc::EINTR => {}
+            libc::EAGAIN => break SentFile::WouldBlock,
+            libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::ESHUTDOWN => {
+                break SentFile::Gone;
+            }
+            _ => break SentFile::Unsupported,
+        }
+    };
+    // Also a call that has sent something may have met the end of the connection then.
+    if result != SentFile::Bytes(limit) {
+        SignalMask::take(libc::SIGPIPE);
+    }
+    mask.restore();
+    result
+}
+
+/// The size of a regular file; `None` for anything else.
+pub fn regular_size(fd: RawFd) -> io::Result<Option<u64>> {
+    // SAFETY: all-zero is a valid value of this plain C structure.
+    let mut found: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: one valid structure to write to.
+    checked(unsafe { libc::fstat(fd, &raw mut found) })?;
+    let is_regular = found.st_mode & libc::S_IFMT == libc::S_IFREG;
+    Ok(is_regular.then(|| u64::try_from(found.st_size).unwrap_or(0)))
+}
+
+/// Read at most `limit` bytes of a file from `offset` on behind what `buf` holds; 0 at its end.
+pub fn read_file(fd: RawFd, offset: u64, buf: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).unwrap_or(libc::off_t::MAX);
+    buf.reserve(limit);
+    loop {
+        // SAFETY: `reserve` has made room for `limit` bytes behind the length.
+        let count =
+            unsafe { libc::pread(fd, buf.as_mut_ptr().add(buf.len()).cast(), limit, offset) };
+        if let Ok(count) = usize::try_from(count) {
+            // SAFETY: the kernel has written `count` bytes there, and `count` is at most `limit`.
+            unsafe { buf.set_len(buf.len() + count) };
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Whether there is something to read from `fd`, or its end.
+pub fn is_readable(fd: RawFd) -> bool {
+    is_ready(fd, libc::POLLIN)
+}
+
+/// Whether the peer of `fd` has closed both its sides, so that nobody reads what is sent.
+pub fn is_hung_up(fd: RawFd) -> bool {
+    is_ready(fd, 0)
+}
+
+fn is_ready(fd: RawFd, events: i16) -> bool {
+    let mut poll = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    // SAFETY: one valid pollfd.
+    unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
+}
+
 /// Wait until `fd` is ready for `events`, or hung up, or `timeout` is over.
 pub fn wait_for(fd: RawFd, events: i16, timeout: Duration) -> Waited {
     let mut poll = libc::pollfd {
@@ -401,6 +498,32 @@ impl SignalMask {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         }
         Self(before)
+    }
+
+    /// Block one signal more; returns what was blocked before.
+    pub fn block(signal: c_int) -> Self {
+        // SAFETY: all-zero is a valid value of this plain C structure.
+        let (mut one, mut before) = unsafe { mem::zeroed::<(libc::sigset_t, libc::sigset_t)>() };
+        // SAFETY: both sets are valid, and signal and operation exist, so none of these can fail.
+        unsafe {
+            libc::sigemptyset(&raw mut one);
+            libc::sigaddset(&raw mut one, signal);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const one, &raw mut before);
+        }
+        Self(before)
+    }
+
+    /// Drop a blocked signal that waits for this thread, if there is one.
+    pub fn take(signal: c_int) {
+        // SAFETY: all-zero is a valid value of these plain C structures, and null means that nobody
+        // wants to know more of the signal.
+        unsafe {
+            let mut one: libc::sigset_t = mem::zeroed();
+            let at_once: libc::timespec = mem::zeroed();
+            libc::sigemptyset(&raw mut one);
+            libc::sigaddset(&raw mut one, signal);
+            libc::sigtimedwait(&raw const one, ptr::null_mut(), &raw const at_once);
+        }
     }
 
     /// Make this the thread's mask again.

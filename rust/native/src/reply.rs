@@ -38,6 +38,8 @@ pub enum Failure {
     TimedOut,
     /// The application broke its own framing.
     Broken,
+    /// The server stops in the middle of a body.
+    Stopped,
 }
 
 /// Why a piece is not sent.
@@ -142,6 +144,14 @@ impl Reply {
     /// Whether what the application still has of the body can go anywhere.
     pub fn wants_more(&self) -> bool {
         self.framing != ResponseFraming::NoBody
+    }
+
+    /// How many body bytes the application's `Content-Length` leaves.
+    pub fn room(&self) -> u64 {
+        match (self.stage, self.answer.declared) {
+            (Stage::Prepared | Stage::Sent, Some(declared)) => declared.saturating_sub(self.sent),
+            _ => u64::MAX,
+        }
     }
 
     /// The answer can't be completed. The first reason counts.
@@ -392,6 +402,16 @@ mod tests {
         assert_eq!(reply.plan(Piece::Part, 2, GET), Ok(Plan::AS_IT_IS));
         assert_eq!(reply.plan_end(GET), Err(too_short(2)));
         assert_eq!(reply.failure(), Some(Failure::Broken));
+    }
+
+    #[test]
+    fn the_declared_length_is_the_room_there_is() {
+        assert_eq!(Reply::new().room(), u64::MAX);
+        assert_eq!(prepared("200 OK", None).room(), u64::MAX);
+        let mut reply = prepared("200 OK", Some(3));
+        assert_eq!(reply.room(), 3);
+        assert!(reply.plan(Piece::Part, 2, GET).is_ok());
+        assert_eq!(reply.room(), 1);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Mistake {
     Length,
     /// Two `Content-Length`.
     SecondLength,
+    /// `Content-Length` in early hints, which have no body.
+    LengthOfHints,
     /// More body than it declared.
     TooLong {
         declared: u64,
@@ -40,22 +42,17 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status => f.write_str(
-                "start_response: the status is three digits from 200 to 999, a space and a reason \
-                 without control characters",
+                "the status is three digits from 200 to 999, a space and a reason without control \
+                 characters",
             ),
-            Self::FieldName => f.write_str("start_response: a header's name is not a token"),
-            Self::FieldValue(name) => write!(
-                f,
-                "start_response: control character in the value of {name}"
-            ),
+            Self::FieldName => f.write_str("a header's name is not a token"),
+            Self::FieldValue(name) => write!(f, "control character in the value of {name}"),
             Self::HopByHop(name) => {
-                write!(
-                    f,
-                    "start_response: {name} is the server's, not the application's"
-                )
+                write!(f, "{name} is the server's, not the application's")
             }
-            Self::Length => f.write_str("start_response: Content-Length is not a decimal number"),
-            Self::SecondLength => f.write_str("start_response: Content-Length twice"),
+            Self::Length => f.write_str("Content-Length is not a decimal number"),
+            Self::SecondLength => f.write_str("Content-Length twice"),
+            Self::LengthOfHints => f.write_str("Content-Length is for the answer that follows"),
             Self::TooLong { declared } => write!(
                 f,
                 "the application's body is longer than its Content-Length of {declared}"
@@ -106,6 +103,25 @@ impl Answer {
         push_decimal(&mut self.out, u64::from(code));
         self.out.push(b' ');
         self.out.extend_from_slice(reason);
+        self.out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Begin an interim answer, which is sent as it is: RFC 8297.
+    pub fn start_hints(&mut self) {
+        self.clear();
+        self.out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
+    }
+
+    /// End an interim answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Mistake::LengthOfHints`]
+    pub fn finish_hints(&mut self) -> Result<(), Mistake> {
+        if self.declared.is_some() {
+            return Err(Mistake::LengthOfHints);
+        }
         self.out.extend_from_slice(b"\r\n");
         Ok(())
     }

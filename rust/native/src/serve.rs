@@ -1,21 +1,23 @@
 //! One request: call the application, send what it answers, and see what is left.
 
 use std::mem;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use http1::Head;
 use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
 use crate::environ::{Common, Environ};
 use crate::exchange::{Ended, Exchange, Request, Trouble};
+use crate::file::FileWrapper;
 use crate::input::{Input, Stream};
+use crate::kernel;
 use crate::python;
 use crate::reply::{Failure, Fault};
 use crate::response::Refusal;
@@ -107,21 +109,38 @@ impl<'a, 'py> Server<'a, 'py> {
                 return ends(Then::Close);
             }
         };
+        let early_hints = self
+            .callables
+            .early_hints
+            .as_ref()
+            .map(|hints| hints.bind(py));
         let outcome = self
             .environ
-            .build(py, bytes, head, input.as_any(), is_trusted)
+            .build(py, bytes, head, input.as_any(), is_trusted, early_hints)
             .map_err(Trouble::from)
             .and_then(|environ| {
                 let start_response = self.callables.start_response.bind(py);
                 let result = python::call(&self.application, &environ, start_response)?;
-                let outcome = respond(&result, self.callables.exchange.get());
+                let outcome = respond(
+                    &result,
+                    self.callables.exchange.get(),
+                    Watch::new(self.engine),
+                );
                 if let Err(error) = close(&result) {
                     self.engine.report(py, &place(bytes, head), error);
                 }
                 outcome
             });
         let remainder = match outcome {
-            Ok(remainder) => remainder,
+            Ok(mut remainder) => {
+                if let Some(Remainder {
+                    file: Some(file), ..
+                }) = &mut remainder
+                {
+                    file.place = place(bytes, head);
+                }
+                remainder
+            }
             Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
         };
         let ended = self.callables.finish(py);
@@ -169,7 +188,7 @@ impl<'a, 'py> Server<'a, 'py> {
         let py = self.py;
         let exchange = self.callables.exchange.get();
         let refusal = streaming.and_then(|input| input.get().refusal());
-        let is_peers = match &trouble {
+        let is_not_the_applications = match &trouble {
             Trouble::Fault(Fault::Failure(Failure::Broken) | Fault::Mistake(_)) => false,
             Trouble::Fault(Fault::Failure(_) | Fault::Refused(_)) => true,
             // The application may let through what `write` or `wsgi.input` raised.
@@ -178,7 +197,7 @@ impl<'a, 'py> Server<'a, 'py> {
                     && error.is_instance_of::<PyOSError>(py)
             }
         };
-        if !is_peers {
+        if !is_not_the_applications {
             self.engine
                 .report(py, &place(bytes, head), trouble.into_error());
         }
@@ -193,8 +212,44 @@ impl<'a, 'py> Server<'a, 'py> {
     }
 }
 
+/// What a thread sees of the outside while an answer keeps it: an endless one must not keep its server.
+struct Watch<'a> {
+    engine: &'a Engine,
+    next_ms: u64,
+}
+
+impl<'a> Watch<'a> {
+    const INTERVAL_MS: u64 = 100;
+
+    fn new(engine: &'a Engine) -> Self {
+        Self { engine, next_ms: 0 }
+    }
+
+    /// Whether the server stops, or the time to drain is over.
+    fn must_stop(&mut self, py: Python<'_>) -> bool {
+        let engine = self.engine;
+        let now_ms = kernel::now_ms();
+        if now_ms >= self.next_ms {
+            self.next_ms = now_ms + Self::INTERVAL_MS;
+            // Where there are other threads, one of them has seen it.
+            if !engine.flags.is_threaded() && kernel::is_readable(engine.control.as_raw_fd()) {
+                engine.look_at_control(py);
+            }
+            if engine.flags.is_draining() && engine.is_past_drain(now_ms) {
+                engine.stop();
+            }
+        }
+        engine.flags.is_stopped()
+    }
+}
+
 fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {
-    Callables::new(py, Arc::clone(&engine.flags), engine.config.send_timeout)
+    Callables::new(
+        py,
+        Arc::clone(&engine.flags),
+        engine.config.send_timeout,
+        engine.config.early_hints,
+    )
 }
 
 fn ends(then: Then) -> Served {
@@ -256,7 +311,11 @@ fn then(ended: &Ended, stream: Option<Box<Stream>>) -> Then {
 }
 
 /// Send what the application returned.
-fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Remainder>, Trouble> {
+fn respond(
+    result: &Bound<'_, PyAny>,
+    exchange: &Exchange,
+    mut watch: Watch<'_>,
+) -> Result<Option<Remainder>, Trouble> {
     let py = result.py();
     if !exchange.is_head_sent() {
         // What can't be a subclass with an iteration of its own is known as a whole.
@@ -275,21 +334,104 @@ fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Rema
             return exchange.send_whole(py, &joined, None);
         }
     }
+    if let Ok(file) = result.cast_exact::<FileWrapper>() {
+        return respond_file(py, file.get(), exchange);
+    }
     let is_single = !exchange.is_head_sent() && has_one_item(result);
-    let iterator = result.try_iter()?.into_any();
-    while let Some(item) = python::next(&iterator)? {
+    let iterator = iterator(result)?;
+    while let Some(item) = next_part(&iterator, exchange, &mut watch)? {
         let data = bytes_of(&item)?;
         // PEP 3333: such an iterable has no other item, so this one's length is the body's. But the
         // head may have gone out with write() meanwhile.
         if is_single && !exchange.is_head_sent() {
             return exchange.send_whole(py, data.as_bytes(), Some(data));
         }
-        if !data.as_bytes().is_empty() && !exchange.send_part(py, data)? {
-            // An answer without a body has all that it needs, and an endless iterable no end.
+        send_part(py, data, exchange)?;
+    }
+    exchange.send_end(py)
+}
+
+/// Send a file that the application returned: the kernel does, or it is read in blocks.
+fn respond_file(
+    py: Python<'_>,
+    file: &FileWrapper,
+    exchange: &Exchange,
+) -> Result<Option<Remainder>, Trouble> {
+    if !exchange.is_head_sent()
+        && let Some(part) = file.part(py)?
+    {
+        return exchange.send_file(py, part);
+    }
+    // Whichever way it is sent, a declared length ends it.
+    while !exchange.is_complete() {
+        let block = file.read(py)?;
+        let data = bytes_of(&block)?;
+        let len = data.as_bytes().len();
+        let room = usize::try_from(exchange.room()).unwrap_or(usize::MAX);
+        if len == 0 || room == 0 {
             break;
+        }
+        if len > room {
+            send_part(py, &PyBytes::new(py, &data.as_bytes()[..room]), exchange)?;
+        } else {
+            send_part(py, data, exchange)?;
         }
     }
     exchange.send_end(py)
+}
+
+/// Send a part of the body; look whether anybody is there still when it is an empty one.
+fn send_part(
+    py: Python<'_>,
+    data: &Bound<'_, PyBytes>,
+    exchange: &Exchange,
+) -> Result<(), Trouble> {
+    if !data.as_bytes().is_empty() {
+        exchange.send_part(py, data)
+    } else if exchange.has_hung_up() {
+        Err(Fault::Failure(Failure::Gone).into())
+    } else {
+        Ok(())
+    }
+}
+
+/// The next part of a body, if there is one and it is of use.
+///
+/// PEP 3333 lets a server stop asking when nothing more would be sent; who asks on for the end of an
+/// endless answer to HEAD has a thread less.
+fn next_part<'py>(
+    iterator: &Bound<'py, PyAny>,
+    exchange: &Exchange,
+    watch: &mut Watch<'_>,
+) -> Result<Option<Bound<'py, PyAny>>, Trouble> {
+    if exchange.is_complete() {
+        return Ok(None);
+    }
+    if exchange.is_head_sent() && watch.must_stop(iterator.py()) {
+        return Err(Fault::Failure(Failure::Stopped).into());
+    }
+    Ok(python::next(iterator)?)
+}
+
+/// `iter(result)`, or an error that says what is wrong with it.
+fn iterator<'py>(result: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Trouble> {
+    if result.is_instance_of::<PyBytes>() || result.is_instance_of::<PyString>() {
+        let name = python::type_name(result);
+        let text = format!("the application returned {name} itself, not an iterable of bytes");
+        return Err(PyTypeError::new_err(text).into());
+    }
+    let py = result.py();
+    match result.try_iter() {
+        Ok(iterator) => Ok(iterator.into_any()),
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+            let reason = error.value(py);
+            let text = format!("the application returned no iterable of bytes: {reason}");
+            let named = PyTypeError::new_err(text);
+            named.set_cause(py, Some(error));
+            Err(named.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, PyBytes>, Trouble> {

@@ -30,7 +30,7 @@ impl Server {
         application, *, listener_fd, control_fd, on_control, on_exception, log, threads,
         multiprocess, keep_alive_s, head_timeout_s, body_timeout_s, send_timeout_s,
         limit_request_line, limit_request_fields, limit_request_field_size, limit_request_head,
-        limit_request_body, body_buffer, trusted_uids, trusted_gids, errors
+        limit_request_body, body_buffer, trusted_uids, trusted_gids, early_hints, errors
     ))]
     // Keywords, which are named where they are given.
     #[allow(clippy::too_many_arguments, clippy::similar_names)]
@@ -55,6 +55,7 @@ impl Server {
         body_buffer: usize,
         trusted_uids: Vec<u32>,
         trusted_gids: Vec<u32>,
+        early_hints: bool,
         errors: Py<PyAny>,
     ) -> PyResult<Self> {
         if threads == 0 {
@@ -77,6 +78,7 @@ impl Server {
             body_buffer,
             trusted_uids,
             trusted_gids,
+            early_hints,
         };
         let hooks = Hooks {
             application,

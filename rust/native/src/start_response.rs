@@ -1,4 +1,5 @@
-//! `start_response` and `write`, the two callables that an application gets: PEP 3333.
+//! What an application is given to call: `start_response` and `write` (PEP 3333), and `wsgi.early_hints`
+//! (RFC 8297).
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -10,25 +11,37 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::engine::Flags;
-use crate::exchange::{Ended, Exchange, Link, Request, Trouble, raised};
+use crate::exchange::{Ended, Exchange, Link, Request, Trouble};
 use crate::input::Input;
 use crate::python::{self, Arguments, Definition};
-use crate::response::Answer;
+use crate::reply::{Failure, Fault};
+use crate::response::{Answer, Mistake};
 
-/// An exchange and the two callables that the application gets for it.
+/// An exchange and the callables that the application gets for it.
 ///
 /// They serve one request after the other for as long as nobody else has kept one of them.
 pub struct Callables {
     pub exchange: Py<Exchange>,
     pub start_response: Py<PyAny>,
+    /// Where it is wanted.
+    pub early_hints: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
 }
 
 impl Callables {
-    pub fn new(py: Python<'_>, flags: Arc<Flags>, send_timeout: Duration) -> PyResult<Self> {
+    pub fn new(
+        py: Python<'_>,
+        flags: Arc<Flags>,
+        send_timeout: Duration,
+        has_early_hints: bool,
+    ) -> PyResult<Self> {
         let exchange = Bound::new(py, Exchange::new(flags, send_timeout))?;
+        let early_hints = has_early_hints
+            .then(|| EARLY_HINTS.bind(&exchange).map(Bound::unbind))
+            .transpose()?;
         Ok(Self {
             start_response: START_RESPONSE.bind(&exchange)?.unbind(),
+            early_hints,
             write: Some(WRITE.bind(&exchange)?.unbind()),
             exchange: exchange.unbind(),
         })
@@ -65,9 +78,11 @@ impl Callables {
     /// Whether nobody else can call them any more.
     pub fn are_ours_alone(&self, py: Python<'_>) -> bool {
         let is_alone = |function: &Py<PyAny>| python::references(function.bind(py)) == 1;
-        // Each of the two functions refers to the exchange.
-        python::references(self.exchange.bind(py)) == 3
+        let hints = self.early_hints.as_ref();
+        // Each of the functions refers to the exchange.
+        python::references(self.exchange.bind(py)) == 3 + isize::from(hints.is_some())
             && is_alone(&self.start_response)
+            && hints.is_none_or(is_alone)
             && self.write.as_ref().is_some_and(is_alone)
     }
 }
@@ -106,58 +121,100 @@ fn write_part(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py
     Ok(py.None())
 }
 
+/// What the application gave to `wsgi.early_hints`: a 103, or nothing once the peer is gone.
+fn hint(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
+    const CALLER: &str = "wsgi.early_hints";
+    let py = arguments.py();
+    let (Some(headers), 1) = (arguments.get(0), arguments.len()) else {
+        return Err(PyTypeError::new_err(
+            "wsgi.early_hints takes a list of headers",
+        ));
+    };
+    let mut hints = Answer::default();
+    hints.start_hints();
+    render_fields(&mut hints, headers, CALLER)?;
+    hints
+        .finish_hints()
+        .map_err(|mistake| raised(CALLER, &mistake))?;
+    match exchange.send_hints(py, &hints.out) {
+        Ok(()) | Err(Trouble::Fault(Fault::Failure(Failure::Gone | Failure::TimedOut))) => {
+            Ok(py.None())
+        }
+        Err(trouble) => Err(trouble.into_error()),
+    }
+}
+
 /// Render what the application gave to `start_response`. Runs no Python code.
 fn render(
     answer: &mut Answer,
     status: Borrowed<'_, '_, PyAny>,
     headers: Borrowed<'_, '_, PyAny>,
 ) -> PyResult<()> {
-    let status = python::latin1_bytes(&status).ok_or_else(|| not_text("the status", status))?;
-    answer.start(status).map_err(|mistake| raised(&mistake))?;
+    const CALLER: &str = "start_response";
+    let status =
+        python::latin1_bytes(&status).ok_or_else(|| not_text(CALLER, "the status", status))?;
+    answer
+        .start(status)
+        .map_err(|mistake| raised(CALLER, &mistake))?;
+    render_fields(answer, headers, CALLER)
+}
+
+/// Render a list of headers. Runs no Python code.
+fn render_fields(
+    answer: &mut Answer,
+    headers: Borrowed<'_, '_, PyAny>,
+    caller: &str,
+) -> PyResult<()> {
     // SAFETY: nothing below runs Python code, but for an error, which ends the use of the items.
     let Some(items) = (unsafe { python::items(&headers) }) else {
-        return Err(wrong_type("the headers are a list", headers));
+        return Err(wrong_type(caller, "the headers are a list", headers));
     };
     for header in items {
         // SAFETY: as above.
         let Some((name, value)) = (unsafe { python::pair(&header) }) else {
             return Err(wrong_type(
+                caller,
                 "a header is a tuple of a name and a value",
                 header,
             ));
         };
-        let name = python::latin1_bytes(&name).ok_or_else(|| not_text("a header's name", name))?;
-        let value =
-            python::latin1_bytes(&value).ok_or_else(|| not_text("a header's value", value))?;
+        let name =
+            python::latin1_bytes(&name).ok_or_else(|| not_text(caller, "a header's name", name))?;
+        let value = python::latin1_bytes(&value)
+            .ok_or_else(|| not_text(caller, "a header's value", value))?;
         answer
             .field(name, value)
-            .map_err(|mistake| raised(&mistake))?;
+            .map_err(|mistake| raised(caller, &mistake))?;
     }
     Ok(())
 }
 
 #[cold]
-fn not_text(what: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+fn raised(caller: &str, mistake: &Mistake) -> PyErr {
+    PyValueError::new_err(format!("{caller}: {mistake}"))
+}
+
+#[cold]
+fn not_text(caller: &str, what: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
     if got.is_instance_of::<PyString>() {
-        PyValueError::new_err(format!(
-            "start_response: {what} has a character outside Latin-1"
-        ))
+        PyValueError::new_err(format!("{caller}: {what} has a character outside Latin-1"))
     } else {
-        wrong_type(&format!("{what} is a str"), got)
+        wrong_type(caller, &format!("{what} is a str"), got)
     }
 }
 
 #[cold]
-fn wrong_type(expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+fn wrong_type(caller: &str, expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
     let got = match got.cast::<PyTuple>() {
         Ok(tuple) => format!("a tuple of {}", tuple.len()),
         Err(_) => python::type_name(&got),
     };
-    PyTypeError::new_err(format!("start_response: {expected}, not {got}"))
+    PyTypeError::new_err(format!("{caller}: {expected}, not {got}"))
 }
 
 static START_RESPONSE: Definition = Definition::new(c"start_response", start_response);
 static WRITE: Definition = Definition::new(c"write", write);
+static EARLY_HINTS: Definition = Definition::new(c"early_hints", early_hints);
 
 unsafe extern "C" fn start_response(
     slf: *mut ffi::PyObject,
@@ -187,6 +244,22 @@ unsafe extern "C" fn write(
             // SAFETY: `Callables` binds this function to an `Exchange` only.
             let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
             write_part(exchange.get(), arguments)
+        })
+    }
+}
+
+unsafe extern "C" fn early_hints(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python called.
+    unsafe {
+        python::entered(args, count, names, |arguments| {
+            // SAFETY: `Callables` binds this function to an `Exchange` only.
+            let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
+            hint(exchange.get(), arguments)
         })
     }
 }

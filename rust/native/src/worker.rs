@@ -280,9 +280,7 @@ impl<'a, 'py> Worker<'a, 'py> {
     /// Let the worker look at its control descriptor.
     fn control(&mut self, flags: u32) {
         let engine = self.engine;
-        if let Err(error) = engine.hooks.on_control.call0(self.py) {
-            engine.report(self.py, "the control descriptor", error);
-        }
+        engine.look_at_control(self.py);
         let fd = engine.control.as_raw_fd();
         let is_over = flags & (libc::EPOLLHUP | libc::EPOLLRDHUP).cast_unsigned() != 0
             && kernel::waiting_bytes(fd) == 0;

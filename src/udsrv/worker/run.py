@@ -71,6 +71,7 @@ def _serve(spec: WorkerSpec, channel: Channel, listener: socket.socket) -> None:
         body_buffer=settings.body_buffer,
         trusted_uids=spec.trusted_uids,
         trusted_gids=spec.trusted_gids,
+        early_hints=settings.early_hints == "on",
         errors=sys.stderr,
     )
     # The engine has its own. A second descriptor would keep a listener that was replaced alive, and
