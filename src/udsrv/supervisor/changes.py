@@ -112,9 +112,20 @@ def _watch(settings: Settings, log: Log, channel: Channel) -> None:
                 return
             changed = sorted(path for _, path in found if counts(path, extra))
             if changed:
+                for path in changed:
+                    forget_bytecode(path)
                 more = f" and {len(changed) - 1} more" if changed[1:] else ""
                 log.info(f"{changed[0]}{more} changed: the application is loaded again")
                 channel.send(Record(Kind.RELOAD))
+
+
+def forget_bytecode(path: str) -> None:
+    """Remove what was compiled from ``path``: Python compares times in whole seconds, and sizes.
+
+    Without that, a change of the same second and size would not be seen. Source: PEP 552.
+    """
+    with contextlib.suppress(OSError, NotImplementedError):  # there is none, or it isn't ours
+        os.unlink(importlib.util.cache_from_source(path))
 
 
 def counts(path: str, extra: set[str]) -> bool:
