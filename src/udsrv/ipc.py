@@ -34,13 +34,14 @@ class Kind(enum.IntEnum):
     READY = 1  # the sender can answer; 0
     DRAINED = 2  # every worker has finished; 0
     FAILED = 3  # the generation can't start; the exit code that says why
+    RELOAD = 4  # a file of the application has changed; 0; only with the setting `reload`
     # downwards
     STOP = 16  # finish and exit, idle connections at once; milliseconds until the deadline
     DRAIN = 17  # finish and exit, idle connections last; milliseconds until the deadline
     LISTENER = 18  # serve this listener from now on; 0, with its descriptor
 
 
-UPWARDS = frozenset({Kind.READY, Kind.DRAINED, Kind.FAILED})
+UPWARDS = frozenset({Kind.READY, Kind.DRAINED, Kind.FAILED, Kind.RELOAD})
 DOWNWARDS = frozenset({Kind.STOP, Kind.DRAIN, Kind.LISTENER})
 
 

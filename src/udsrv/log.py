@@ -53,12 +53,16 @@ class Log:
         self.who = who
         self.level = level
         self.timestamps = timestamps
-        self._fd = fd
+        self.fd = fd
         self._dropped = 0
 
     def child(self, who: str) -> Log:
         """Return the same log for another writer."""
-        return Log(who, level=self.level, timestamps=self.timestamps, fd=self._fd)
+        return Log(who, level=self.level, timestamps=self.timestamps, fd=self.fd)
+
+    def on(self, fd: int) -> Log:
+        """Return the same log, written to another descriptor."""
+        return Log(self.who, level=self.level, timestamps=self.timestamps, fd=fd)
 
     def debug(self, text: str) -> None:
         """Write what only a developer wants."""
@@ -98,11 +102,11 @@ class Log:
         stamp = time.strftime("%Y-%m-%d %H:%M:%SZ ", time.gmtime()) if self.timestamps else ""
         data = f"{stamp}[{self.who}] {text}\n".encode("utf-8", "backslashreplace")
         poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
+        poll.register(self.fd, select.POLLOUT)
         if not poll.poll(0):
             return False
         try:
-            os.write(self._fd, data)
+            os.write(self.fd, data)
         except OSError:
             return False
         return True

@@ -117,3 +117,31 @@ def test_print_config_as_json_and_with_origins(run):
 
 def test_print_config_imports_nothing_of_the_application(run):
     assert run("print-config", app="missing:app").returncode == 0
+
+
+@pytest.mark.parametrize("command", ["check", "print-config"])
+def test_what_platforms_say_is_the_weakest_source(run, command):
+    result = run(command, environ={"WEB_CONCURRENCY": "none"})
+    assert result.returncode == 78
+    assert result.stderr == (
+        "udsrv: workers: 'none' is not a whole number from 1 to 1024 (from WEB_CONCURRENCY)\n"
+    )
+    assert run(command, environ={"WEB_CONCURRENCY": "3"}).returncode == 0
+
+
+def test_gunicorns_variable_is_named_and_not_read(run):
+    result = run("check", environ={"GUNICORN_CMD_ARGS": "--bind 0.0.0.0:80 --no-such-flag"})
+    assert result.returncode == 0
+    assert (
+        "warning: GUNICORN_CMD_ARGS is set and not read, so give its settings as flags or"
+        " UDSRV_ variables\n"
+    ) in result.stderr
+
+
+def test_a_check_says_that_root_does_not_reload(run):
+    result = run("check", "--reload")
+    if "--user" in " ".join(map(str, result.args)):
+        assert result.returncode == 78
+        assert "reload: for development, and not as root" in result.stderr
+    else:
+        assert result.returncode == 0

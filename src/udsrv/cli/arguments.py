@@ -143,9 +143,14 @@ def _parser(command: Command) -> _Parser:
     parser.add_argument("-c", "--config", action="append")
     parser.add_argument("-b", "--bind", action="append")
     for setting in SETTINGS:
-        if setting.name != "app":
-            flags = (*setting.short, setting.flag, *setting.hidden)
+        if setting.name == "app":
+            continue
+        flags = (*setting.short, setting.flag, *setting.hidden)
+        if setting.negative is None:
             parser.add_argument(*flags, dest=setting.name, action="append")
+            continue
+        for switch, value in ((flags, "true"), ((setting.negative,), "false")):
+            parser.add_argument(*switch, dest=setting.name, action="append_const", const=value)
     for option in command.options:
         action = "store_true" if option.switch else "append"
         parser.add_argument(option.flag, dest=option.flag, action=action)

@@ -84,6 +84,8 @@ def command_line(given: Arguments, settings: Settings, start_directory: str) -> 
         texts = [str(each) for each in (shown if isinstance(shown, list) else [shown])]
         if setting.name == "app":
             last = texts
+        elif isinstance(shown, bool):
+            words.append(setting.flag if shown else str(setting.negative))
         else:
             words += [word for text in texts or [""] for word in _flag(setting.flag, text)]
     for option in given.command.options:

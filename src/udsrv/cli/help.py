@@ -81,7 +81,7 @@ def _flags(setting: Setting) -> str:
     if setting.name == "app":
         return setting.metavar
     bind = " (-b unix:PATH)" if setting.name == "socket" else ""
-    return f"{', '.join((*setting.short, setting.flag))} {setting.metavar}{bind}"
+    return f"{', '.join((*setting.short, setting.words))}{bind}"
 
 
 def _default(setting: Setting) -> str:

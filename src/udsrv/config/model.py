@@ -22,6 +22,8 @@ _WHOLE = Kind("a whole number", values.whole)
 _SECONDS = Kind("a number of seconds", values.seconds)
 _SIZE = Kind("a number of bytes, or of k, m or g", values.size)
 _MODE = Kind("a mode of three octal digits, like 0660", values.socket_mode, quoted=True)
+_UMASK = Kind("a mask of at most three octal digits, like 0027", values.umask, quoted=True)
+_SWITCH = Kind("true or false", values.switch, is_switch=True)
 _ACCOUNT = Kind("the name or number of an account", values.account)
 _APP_ACCOUNT = Kind("the name or number of an account", values.unprivileged_account)
 _PEER = Kind("the name of a user, or of a group after '%'", values.peer)
@@ -67,6 +69,16 @@ class Setting:
         return "APP" if self.name == "app" else "--" + self.name.replace("_", "-")
 
     @property
+    def negative(self) -> str | None:
+        """The flag that turns a switch off."""
+        return "--no-" + self.flag.removeprefix("--") if self.kind.is_switch else None
+
+    @property
+    def words(self) -> str:
+        """The long flag with the value's placeholder, if it takes one."""
+        return f"{self.flag} {self.metavar}".rstrip()
+
+    @property
     def variable(self) -> str:
         """The environment variable."""
         return "UDSRV_" + self.name.upper()
@@ -88,6 +100,8 @@ class Setting:
         if self.default is None or isinstance(self.default, tuple):
             return self.unset
         shown = self.show(self.default)
+        if isinstance(shown, bool):
+            return "yes" if shown else "no"
         return self.short_text(shown) if isinstance(shown, (int, float)) else str(shown)
 
     def _in_range(self, value: float) -> bool:
@@ -125,11 +139,11 @@ class Setting:
             raise SettingError(f"{raw!r} is not {self.accepts}") from error
         return values.absolute(str(value), start_directory) if self.kind.is_path else value
 
-    def show(self, value: Value | tuple[str, ...]) -> str | int | float | list[str]:
+    def show(self, value: Value | tuple[str, ...]) -> Value | list[str]:
         """Make the form in which TOML and JSON carry the value."""
         if isinstance(value, tuple):
             return list(value)
-        if self.kind is _MODE:
+        if self.kind in (_MODE, _UMASK):
             return f"{value:04o}"
         return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -139,6 +153,7 @@ SOCKET = "Socket"
 PROCESSES = "Processes"
 TIME = "Deadlines, in seconds"
 LIMITS = "Limits, in bytes unless said otherwise"
+DEVELOPMENT = "Development"
 REST = "Trust and log"
 
 SETTINGS: tuple[Setting, ...] = (
@@ -223,6 +238,16 @@ SETTINGS: tuple[Setting, ...] = (
         PROCESSES, unset="the user's primary group", short=("-g",),
     ),
     Setting(
+        "umask", _UMASK, 0o077, "MASK",
+        "What the files that the application makes deny; the socket has its own mode.",
+        PROCESSES, short=("-m",),
+    ),
+    Setting(
+        "preload", _SWITCH, False, "",
+        "Load the application once, as its user, before the workers are forked.",
+        PROCESSES,
+    ),
+    Setting(
         "name", _NAME, None, "NAME",
         "What this instance is called in units, upstreams and the log.",
         PROCESSES, unset="the socket's file name without its suffix", short=("-n",),
@@ -288,6 +313,16 @@ SETTINGS: tuple[Setting, ...] = (
         LIMITS, unit="bytes", low=1024, high=64 * _MIB,
     ),
     Setting(
+        "reload", _SWITCH, False, "",
+        "Load the application again when a Python file of it changes; not as root.",
+        DEVELOPMENT,
+    ),
+    Setting(
+        "reload_extra_file", _PATH, (), "PATH",
+        "More files whose change reloads, templates for example; repeatable.",
+        DEVELOPMENT, many=True, separator=",",
+    ),
+    Setting(
         "trusted_peer", _PEER, (), "USER|%GROUP",
         "Whose forwarded headers are believed, beside root's; repeatable.",
         REST, unset="Nginx's user and the socket's group", many=True, separator=",",
@@ -330,6 +365,8 @@ class Settings:
     threads: int
     user: str | None
     group: str | None
+    umask: int
+    preload: bool
     name: str
     start_timeout: float
     graceful_timeout: float
@@ -343,6 +380,8 @@ class Settings:
     limit_request_head: int
     limit_request_body: int
     body_buffer: int
+    reload: bool
+    reload_extra_file: tuple[str, ...]
     trusted_peer: tuple[str, ...]
     early_hints: str
     log_level: str

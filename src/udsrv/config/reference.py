@@ -31,6 +31,9 @@ the command line is at fault, else with 78. Relative paths begin in the director
 started, those in the file beside the file. It is data and is never looked for; as root, udsrv reads
 it only when root alone can have written it. Sizes take `k`, `m` and `g` for powers of 1024; times
 are seconds.
+
+`WEB_CONCURRENCY`, which hosting platforms set, is the number of workers when nothing else names
+one: it is weaker than the file. `GUNICORN_CMD_ARGS` is not read, and a line of the log says so.
 """
 
 
@@ -48,7 +51,11 @@ def reference_page() -> str:
 
 
 def _section(setting: Setting) -> str:
-    flags = [f"`{flag} {setting.metavar}`" for flag in (*setting.short, setting.flag)]
+    flags = [
+        f"`{flag} {setting.metavar}`".replace(" `", "`") for flag in (*setting.short, setting.flag)
+    ]
+    if setting.negative is not None:
+        flags.append(f"`{setting.negative}`")
     if setting.name == "app":
         flags = ["the last word of the command line"]
     if setting.name == "socket":
@@ -80,6 +87,9 @@ _EXAMPLES = {
     "user": "app",
     "group": "app",
     "name": "app",
+    "preload": True,
+    "reload": True,
+    "reload_extra_file": ["/srv/app/templates/base.html"],
     "trusted_peer": ["www-data", "%proxies"],
 }
 

@@ -17,7 +17,16 @@ _NGINX_LOG = "Nginx sees every request: set its access_log and log_format"
 _STDERR = "the log goes to stderr: let the journal keep it, or redirect it"
 _STATSD = "udsrv sends no metrics; count from Nginx's access log"
 _CONTROL = "udsrv makes no control socket; stop it with SIGTERM"
-_RELOAD = "restart udsrv after a change: systemctl restart NAME"
+_PARSER = "the parser is udsrv's own, in Rust; leave it out"
+_HTTP_2 = "HTTP/2 ends at Nginx: write http2 into its server block"
+_DIRTY = "udsrv starts no further processes: run them as a unit of their own, or use a task queue"
+_MASTER_HOOK = (
+    "root runs no Python of yours: put a command into the unit, as ExecStartPre= or ExecStopPost="
+)
+_WORKER_HOOK = (
+    "put the code into the module that APP names, where each worker loads it, or behind atexit"
+)
+_REQUEST_HOOK = "wrap the application in a WSGI middleware"
 _PROXY_PROTOCOL = "let Nginx read it (listen ... proxy_protocol) and pass the address on in headers"
 _HANDS_OFF = "udsrv does it always; leave it out"
 
@@ -47,19 +56,21 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "set Nginx's proxy_read_timeout for the response; the deadlines here are --start-timeout, "
         "--head-timeout, --body-timeout, --send-timeout and --graceful-timeout",
     ),
-    (("--reload", "--reload-engine", "--reload-extra-file"), _RELOAD),
+    (("--reload-engine",), "--reload asks the kernel, with watchfiles; leave it out"),
+    (("--reload-extra-files",), "the setting is called reload_extra_file"),
     (("--check-config",), "use the subcommand: udsrv check"),
     (("--print-config",), "use the subcommand: udsrv print-config"),
-    (("--preload", "--preload-app"), "every worker imports the application itself; leave it out"),
+    (("--preload-app",), "the setting is called preload"),
+    (("--keepalive",), "the setting is called keep_alive"),
+    (("--loglevel",), "the setting is called log_level"),
+    (("--raw-env",), "the setting is called env"),
+    (("--wsgi-app",), "the setting is called app"),
+    (("--proc-name", "--default-proc-name"), "the setting is called name"),
     (
         ("-D", "--daemon"),
         "udsrv stays in the foreground: run it as a unit, which udsrv gen-systemd makes",
     ),
     (("-p", "--pid", "--pidfile"), "the unit knows the process: systemctl show -p MainPID NAME"),
-    (
-        ("-m", "--umask"),
-        "the socket has --socket-mode; for files call os.umask() in the application",
-    ),
     (("--initgroups", "--capture-output", "-R", "--enable-stdio-inheritance"), _HANDS_OFF),
     (("--worker-tmp-dir",), "workers report without files; leave it out"),
     (
@@ -71,13 +82,14 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "header names with '_' never reach the application; leave it out",
     ),
     (("--secure-scheme-headers",), "X-Forwarded-Proto of a trusted peer is used; leave it out"),
-    (("--proxy-protocol", "--proxy-allow-from"), _PROXY_PROTOCOL),
+    (("--proxy-protocol", "--proxy-allow-from", "--proxy-allow-ips"), _PROXY_PROTOCOL),
     (("--access-logfile", "--access-logformat", "--accesslog", "--access-log-format"), _NGINX_LOG),
     (
         ("--error-logfile", "--log-file", "--errorlog", "--logger-class", "--log-config",
-         "--log-config-json", "--log-config-dict", "--logconfig", "--log-syslog",
-         "--log-syslog-to", "--log-syslog-prefix", "--log-syslog-facility", "--syslog",
-         "--disable-redirect-access-to-syslog"),
+         "--log-config-json", "--log-config-dict", "--logconfig", "--logconfig-dict",
+         "--logconfig-json", "--syslog-addr", "--syslog-prefix", "--syslog-facility",
+         "--log-syslog", "--log-syslog-to", "--log-syslog-prefix", "--log-syslog-facility",
+         "--syslog", "--disable-redirect-access-to-syslog"),
         _STDERR,
     ),
     (("--statsd-host", "--statsd-prefix", "--dogstatsd-tags", "--enable-backlog-metric"), _STATSD),
@@ -86,13 +98,40 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "the application sees the whole path; mount it below its prefix in its own routes",
     ),
     (
-        ("--asgi-loop", "--asgi-lifespan"),
+        ("--asgi-loop", "--asgi-lifespan", "--asgi-disconnect-grace-period",
+         "--websocket-max-message-size"),
         "udsrv serves WSGI; for an ASGI application give a WSGI entry point",
     ),
-    (("--control-socket", "--control-socket-mode", "--no-control-socket"), _CONTROL),
-    (("--paste", "--paster"), "name the WSGI callable itself, like app:app"),
+    (("--control-socket", "--control-socket-mode", "--no-control-socket",
+      "--control-socket-disable"), _CONTROL),
+    (
+        ("--paste", "--paster", "--paste-global", "--raw-paste-global-conf"),
+        "name the WSGI callable itself, like app:app",
+    ),
     (("--spew",), "trace in the application: sys.settrace()"),
     (("--no-sendfile", "--sendfile"), "let Nginx send files; leave it out"),
+    (("--protocol",), "Nginx speaks HTTP to udsrv: proxy_pass and not uwsgi_pass"),
+    (("--uwsgi-allow-from", "--uwsgi-allow-ips"), "Nginx speaks HTTP to udsrv; leave it out"),
+    (("--http2-cleartext", "--http2-max-concurrent-streams", "--http2-initial-window-size",
+      "--http2-max-frame-size", "--http2-max-header-list-size"), _HTTP_2),
+    (("--http-parser",), _PARSER),
+    (
+        ("--dirty-app", "--dirty-apps", "--dirty-workers", "--dirty-timeout", "--dirty-threads",
+         "--dirty-graceful-timeout", "--on-dirty-starting", "--dirty-post-fork",
+         "--dirty-worker-init", "--dirty-worker-exit"),
+        _DIRTY,
+    ),
+    (("--tmp-upload-dir",), "Nginx keeps long bodies: set its client_body_temp_path"),
+    (
+        ("--on-starting", "--on-reload", "--when-ready", "--pre-fork", "--pre-exec", "--child-exit",
+         "--nworkers-changed", "--on-exit"),
+        _MASTER_HOOK,
+    ),
+    (
+        ("--post-fork", "--post-worker-init", "--worker-int", "--worker-abort", "--worker-exit"),
+        _WORKER_HOOK,
+    ),
+    (("--pre-request", "--post-request"), _REQUEST_HOOK),
     (
         ("--strip-header-spaces", "--permit-obsolete-folding", "--casefold-http-method",
          "--permit-unconventional-http-method", "--permit-unconventional-http-version",

@@ -49,7 +49,7 @@ def resolve(
             origins[name] = given.origin
     for name in required:
         if decided[name] is None:
-            _fail_missing(name)
+            _fail_missing(name, environ)
     if decided["chdir"] is None:
         decided["chdir"] = start_directory
     if decided["socket"] is None:
@@ -57,6 +57,12 @@ def resolve(
     if decided["name"] is None:
         decided["name"] = _name_of(decided["socket"], origins["socket"])
     _check_limits(decided, origins)
+    if decided["reload_extra_file"] and not decided["reload"]:
+        _fail(
+            "reload_extra_file",
+            "says nothing without reload; give --reload too",
+            origins["reload_extra_file"],
+        )
     return Settings(**decided, origins=origins)
 
 
@@ -78,7 +84,8 @@ def _sources(
         path = values.absolute(config_path, start_directory)
         file = sources.from_file(path, as_root=os.geteuid() == 0)
         ordered.insert(0, (os.path.dirname(path), file))
-    return ordered
+    # The weakest: a platform sets it for all, the file was written for this application.
+    return [(start_directory, sources.from_platform(environ)), *ordered]
 
 
 def _check(name: str, value: object) -> None:
@@ -114,12 +121,13 @@ def _name_of(socket: str, origin: str) -> str:
         _fail("name", f"{error}, and the socket is called so; give --name", origin)
 
 
-def _fail_missing(name: str) -> NoReturn:
+def _fail_missing(name: str, environ: Mapping[str, str]) -> NoReturn:
     setting = BY_NAME[name]
+    unread = sources.unread(environ)
     example = {"app": "app:app", "socket": "--socket /run/app.sock"}[name]
     raise UsageError(
         f"{name}: not set; give {example}, {setting.variable}, "
-        f"or '{name}' in the file that --config names"
+        f"or '{name}' in the file that --config names" + (f"; {unread}" if unread else "")
     )
 
 

@@ -26,6 +26,21 @@ class Given:
     origin: str
 
 
+def from_platform(environ: Mapping[str, str]) -> dict[str, Given]:
+    """Collect what hosting platforms say to every server: how many workers the machine takes."""
+    workers = environ.get("WEB_CONCURRENCY")
+    return {} if workers is None else {"workers": Given(workers, "WEB_CONCURRENCY")}
+
+
+def unread(environ: Mapping[str, str]) -> str:
+    """Say which variable of Gunicorn's is set, in a clause of a sentence; nothing if none is."""
+    if "GUNICORN_CMD_ARGS" not in environ:
+        return ""
+    return (
+        "GUNICORN_CMD_ARGS is set and not read, so give its settings as flags or UDSRV_ variables"
+    )
+
+
 def from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
     """Collect the ``UDSRV_*`` variables; items of a list stand on a line each."""
     by_variable = {setting.variable: setting for setting in SETTINGS}

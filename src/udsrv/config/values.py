@@ -24,6 +24,7 @@ _GLOB = re.compile(r"[A-Za-z0-9_*?\[\]!-]+")
 _HOST_PORT = re.compile(r"[^/]*:\d*|\[[^/]*\](:\d*)?|[\d.]+|localhost")
 _OURS = ("UDSRV_", "LISTEN_", "WATCHDOG_", "NOTIFY_SOCKET")
 _HIGHEST_ID = 2**32 - 2  # 2**32 - 1 is (uid_t) -1, which means "unchanged": chown(2)
+_SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 _FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -42,9 +43,13 @@ class Kind:
     quoted: bool = False
     #: Line breaks are allowed: a certificate in an environment variable has them.
     multiline: bool = False
+    #: True or false: its flag takes no value, and ``--no-...`` says false.
+    is_switch: bool = False
 
     def read(self, raw: object) -> Value:
         """Read one item, which is text or the number that TOML made of it."""
+        if self.is_switch and isinstance(raw, bool):
+            return raw
         if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
             raise ValueError
         if self.quoted and not isinstance(raw, str):
@@ -98,6 +103,25 @@ def socket_mode(text: str) -> int:
     if mode & 0o600 != 0o600:
         raise SettingError(f"{text!r} takes read or write from the owner; 0660 or 0600 works")
     return mode
+
+
+def umask(text: str) -> int:
+    """Read a file mode creation mask; what the application's user loses for itself is a mistake."""
+    if not re.fullmatch(r"0?[0-7]{1,3}", text):
+        raise ValueError
+    mask = int(text, 8)
+    if mask & 0o700:
+        raise SettingError(
+            f"{text!r} takes the files of the application from its own user; 0027 or 0077 works"
+        )
+    return mask
+
+
+def switch(text: str) -> bool:
+    """Read yes or no; TOML's words, and what environments usually say."""
+    if text not in _SWITCHES:
+        raise ValueError
+    return _SWITCHES[text]
 
 
 def account(text: str) -> str:

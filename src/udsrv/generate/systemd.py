@@ -52,10 +52,16 @@ def systemd_files(settings: Settings, options: SystemdOptions) -> tuple[Generate
 
     Raises:
         UsageError: no application is named.
-        ConfigError: something lies where a unit can't see it, or can't be written into one.
+        ConfigError: something lies where a unit can't see it, can't be written into one, or is for
+            development only.
     """
     if settings.app is None:
         raise UsageError("gen-systemd: no application named; say for example: gen-systemd app:app")
+    if settings.reload:
+        raise ConfigError(
+            "reload: for development, and the unit's master is root's; leave it out"
+            f" (from {settings.origin('reload')})"
+        )
     _refuse_hidden_paths(settings, options)
     return (_service(settings, options), *_sysusers(settings, options))
 
@@ -175,6 +181,8 @@ def _flags(setting: Setting, settings: Settings) -> list[str]:
     if origin == _config_path(settings) or (origin == DEFAULT and setting.name != "chdir"):
         return []
     shown = setting.show(getattr(settings, setting.name))
+    if isinstance(shown, bool):
+        return [setting.flag if shown else str(setting.negative)]
     # A list that was emptied on purpose is given as one empty text.
     values = (shown or [""]) if isinstance(shown, list) else [shown]
     return [_flag(setting.flag, str(value)) for value in values]

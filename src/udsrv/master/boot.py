@@ -9,6 +9,8 @@ import os
 import sys
 
 from udsrv.config.model import Settings
+from udsrv.config.sources import unread
+from udsrv.errors import ConfigError
 from udsrv.log import LEVELS, Log, journal_is_stderr
 from udsrv.master.accounts import Accounts, accounts, group_name, user_name
 from udsrv.master.environment import environment, parse_env_file
@@ -65,15 +67,22 @@ def prepare(settings: Settings, who: Accounts, log: Log, *, stderr_fd: int) -> L
     """Return what every process of the application is started with, and log what follows from it.
 
     Raises:
-        ConfigError: the environment file is open to others or malformed.
+        ConfigError: the environment file is open to others or malformed, or what is for
+            development only was asked of root.
     """
     if who.identity is None:
         log.info(
             f"not started as root: the application runs as '{who.app.pw_name}', as the master"
             " does, and could change the socket it serves"
         )
-    for warning in who.warnings:
-        log.warning(warning)
+    for warning in (*who.warnings, unread(os.environ)):
+        if warning:
+            log.warning(warning)
+    if settings.reload and who.identity is not None:
+        raise ConfigError(
+            "reload: for development, and not as root: start udsrv as yourself, or leave it out"
+            f" (from {settings.origin('reload')})"
+        )
     python = settings.python or sys.executable
     from_file = {}
     if settings.env_file is not None:

@@ -144,7 +144,9 @@ class Master:
             case Start():
                 self._start()
             case Drain(number):
-                self._finish(number, Kind.DRAIN, self._launch.settings.graceful_timeout)
+                # With `reload`, idle connections go at once: nobody wants the old code's answer.
+                kind = Kind.STOP if self._launch.settings.reload else Kind.DRAIN
+                self._finish(number, kind, self._launch.settings.graceful_timeout)
             case Kill(number):
                 self._kill_late(number)
 
@@ -180,6 +182,23 @@ class Master:
         elif record.kind is Kind.FAILED and generation.state is State.STARTING:
             code = record.value if record.value in _EXIT_CODES else UdsrvError.exit_code
             self._failed(number, code)
+        elif record.kind is Kind.RELOAD:
+            self._reload(generation)
+
+    def _reload(self, generation: Generation) -> None:
+        """Start the next generation; one that is still starting has loaded what was there before.
+
+        Raises:
+            ChannelError: nobody has allowed that.
+        """
+        if not self._launch.settings.reload:
+            raise ChannelError("a RELOAD record, which the settings don't allow,")
+        if generation.state is not State.READY or self._stopping:
+            return  # a newer one serves, or none will
+        for one in list(self._generations.values()):
+            if one.number > generation.number and one.state is State.STARTING:
+                self._finish(one.number, Kind.STOP, 0.0)
+        self._wanted = self._last_number + 1
 
     def _became_ready(self, number: int) -> None:
         if not self._published and not self._publish():

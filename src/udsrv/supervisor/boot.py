@@ -32,7 +32,14 @@ def main() -> NoReturn:
         Log("supervisor", level=INFO, timestamps=True).error(str(error))
         control.send(Record(Kind.FAILED, error.exit_code))
         code = error.exit_code
-    sys.exit(code)
+    except BaseException:  # the edge of a process
+        sys.excepthook(*sys.exc_info())
+        code = UdsrvError.exit_code
+    # What a preloaded application left for the end, exit handlers and threads, is its workers'.
+    with contextlib.suppress(OSError, ValueError):  # it may have closed them
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(control: Channel) -> int:
@@ -42,23 +49,45 @@ def _run(control: Channel) -> int:
     require_native()
     # After the check, whose message says more than an import that fails here.
     from udsrv.sandbox.apply import seal_supervisor
-    from udsrv.supervisor.loop import Supervisor
+    from udsrv.supervisor.loop import Supervisor, close_all_but
 
     seal_supervisor()
-    with private_tmpdir():
-        return Supervisor(payload.spec, control, socket.socket(fileno=LISTENER_FD)).run()
+    settings = payload.spec.settings
+    os.umask(settings.umask)
+    with private_tmpdir() as directory:
+        watcher = None
+        if settings.reload:
+            # Before anything is imported, so that no change is missed.
+            from udsrv.supervisor.changes import start_watcher
+
+            watcher = start_watcher(settings, payload.spec.log, close_all_but)
+            watcher.wait_ready(settings.start_timeout)
+        preloaded = None
+        if settings.preload:
+            from udsrv.supervisor.preload import preload
+
+            preloaded = preload(payload.spec, control, directory)
+        listener = socket.socket(fileno=LISTENER_FD)
+        supervisor = Supervisor(
+            payload.spec, control, listener, watcher=watcher, preloaded=preloaded
+        )
+        try:
+            return supervisor.run()
+        finally:
+            if preloaded is not None:
+                preloaded.give_back_output()
 
 
 @contextlib.contextmanager
-def private_tmpdir() -> Iterator[None]:
-    """Have a temporary directory of the process's own, unless the operator named one."""
+def private_tmpdir() -> Iterator[str | None]:
+    """Yield a temporary directory of the process's own, unless the operator named one."""
     if "TMPDIR" in os.environ:
-        yield
+        yield None
         return
     path = tempfile.mkdtemp(prefix="udsrv-")
     os.environ["TMPDIR"] = path
     tempfile.tempdir = None
     try:
-        yield
+        yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)

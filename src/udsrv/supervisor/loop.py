@@ -19,8 +19,10 @@ from pathlib import Path
 from udsrv.backoff import Backoff
 from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError
 from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
+from udsrv.supervisor.changes import Watcher
 from udsrv.supervisor.children import Action, Child, Kill, Spawn, State, next_actions, next_wake_s
 from udsrv.supervisor.output import OutputRelay
+from udsrv.supervisor.preload import Preloaded
 from udsrv.worker.run import run_worker
 from udsrv.worker.spec import WorkerSpec
 
@@ -34,9 +36,19 @@ _REPORTED_CODES = {
 class Supervisor:
     """Keeps the wanted number of workers until the master says stop, or is gone."""
 
-    def __init__(self, spec: WorkerSpec, control: Channel, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        control: Channel,
+        listener: socket.socket,
+        *,
+        watcher: Watcher | None = None,
+        preloaded: Preloaded | None = None,
+    ) -> None:
         self._spec = spec
-        self._log = spec.log
+        self._watcher = watcher
+        self._preloaded = preloaded
+        self._log = preloaded.log if preloaded else spec.log
         self._control = control
         self._listener = listener
         self._pid = os.getpid()
@@ -45,11 +57,13 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._channels: dict[int, Channel] = {}
         self._outputs: dict[int, OutputRelay] = {}
+        self._signal_fds: set[int] = set()
         self._backoff: dict[int, Backoff] = {}
         self._not_before_s: dict[int, float] = {}
         # The first worker imports alone: a mistake is reported once.
         self._wanted = 1
         self._was_ready = False
+        self._reload_is_due = False
         self._stopping = False
         self._exit_code = 0
 
@@ -57,10 +71,16 @@ class Supervisor:
         """Serve until told to stop; return the exit code."""
         self._catch_signals()
         self._add(self._control.fileno(), self._read_control)
+        if self._watcher is not None:
+            self._add(self._watcher.channel.fileno(), self._read_watcher)
+        if self._preloaded is not None:
+            self._watch_output(self._preloaded.output)
+            for record in self._preloaded.records:
+                self._take_listener(record)
         while not self._stopping or self._children:
             self._decide()
             self._wait()
-        self._kill_strays()
+        self._kill_strays()  # the watcher among them
         for output in self._outputs.values():
             output.drain()
         self._control.send(Record(Kind.DRAINED))
@@ -131,9 +151,16 @@ class Supervisor:
         try:
             os.dup2(output.write_fd, 1)
             os.dup2(output.write_fd, 2)
-            _close_all_but({0, 1, 2, channel.fileno(), self._listener.fileno()})
+            kept = {0, 1, 2, channel.fileno(), self._listener.fileno()}
+            application = None
+            if self._preloaded is not None:
+                application = self._preloaded.application
+                kept |= self._preloaded.fds - self._own_fds()
+            close_all_but(kept)
             self._reset_signals()
-            code = run_worker(self._spec, slot, channel, self._listener, self._pid)
+            code = run_worker(
+                self._spec, slot, channel, self._listener, self._pid, application=application
+            )
         except BaseException:  # the edge of a process
             sys.excepthook(*sys.exc_info())
         finally:
@@ -141,6 +168,10 @@ class Supervisor:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+    def _own_fds(self) -> set[int]:
+        """Return what is the supervisor's alone, whatever had the number before."""
+        return {*self._handlers, self._epoll.fileno(), self._log.fd, *self._signal_fds}
 
     def _watch_output(self, output: OutputRelay) -> None:
         fd = output.fileno()
@@ -174,6 +205,8 @@ class Supervisor:
         if not self._stopping:
             self._wanted = self._spec.settings.workers
         self._control.send(Record(Kind.READY))
+        if self._reload_is_due:
+            self._control.send(Record(Kind.RELOAD))
 
     def _kill_late(self, slot: int) -> None:
         child = self._children[slot]
@@ -276,10 +309,28 @@ class Supervisor:
                 self._channels[slot].send(record)
                 self._children[slot] = child.draining(deadline_s)
 
+    # -- the watcher --------------------------------------------------------------------------
+
+    def _read_watcher(self) -> None:
+        """Ask for a reload; one that is due before this generation is ready is asked for then."""
+        assert self._watcher is not None
+        channel = self._watcher.channel
+        try:
+            for record in channel.receive_up():
+                if record.kind is Kind.RELOAD and not self._stopping:
+                    self._reload_is_due = not self._was_ready
+                    if self._was_ready:
+                        self._control.send(record)
+        except ChannelError:
+            self._remove(channel.fileno())
+            if not self._stopping:
+                self._log.error("the watcher has ended: changes are not noticed any more")
+
     # -- signals ------------------------------------------------------------------------------
 
     def _catch_signals(self) -> None:
         read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._signal_fds = {read_fd, write_fd}
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
@@ -317,7 +368,8 @@ def _what_next(backoff: Backoff) -> str:
     )
 
 
-def _close_all_but(kept: set[int]) -> None:
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor of this process that is not in ``kept``."""
     first = 0
     for fd in sorted(kept):
         if first < fd:  # closerange takes an empty range that begins at 0 for all there is

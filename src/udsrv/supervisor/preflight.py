@@ -22,6 +22,7 @@ def main() -> None:
         from udsrv.sandbox.apply import seal_supervisor
 
         seal_supervisor()
+        os.umask(settings.umask)
         extend_path(settings.chdir, settings.pythonpath)
         assert settings.app is not None
         with private_tmpdir():

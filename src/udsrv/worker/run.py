@@ -15,13 +15,14 @@ import traceback
 from types import FrameType
 
 from udsrv import _native
+from udsrv.config.model import Settings
 from udsrv.errors import UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import ERROR, INFO, WARNING
 from udsrv.sandbox.apply import seal_worker
 from udsrv.title import set_title
 from udsrv.worker.spec import WorkerSpec
-from udsrv.worker.target import extend_path, load
+from udsrv.worker.target import Application, extend_path, load
 
 
 def run_worker(
@@ -30,14 +31,15 @@ def run_worker(
     channel: Channel,
     listener: socket.socket,
     supervisor_pid: int,
+    *,
+    application: Application | None = None,
 ) -> int:
-    """Serve until told to stop; return the exit code."""
+    """Serve ``application``, or load it first, until told to stop; return the exit code."""
     set_title(f"udsrv: worker {slot}")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         seal_worker(supervisor_pid)
-        extend_path(spec.settings.chdir, spec.settings.pythonpath)
-        _serve(spec, channel, listener)
+        _serve(spec, channel, listener, application or _load(spec.settings))
     except UdsrvError as error:
         with contextlib.suppress(OSError, ValueError):  # the application may have closed it
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -46,10 +48,16 @@ def run_worker(
     return 0
 
 
-def _serve(spec: WorkerSpec, channel: Channel, listener: socket.socket) -> None:
-    settings = spec.settings
+def _load(settings: Settings) -> Application:
+    extend_path(settings.chdir, settings.pythonpath)
     assert settings.app is not None
-    application = load(settings.app)
+    return load(settings.app)
+
+
+def _serve(
+    spec: WorkerSpec, channel: Channel, listener: socket.socket, application: Application
+) -> None:
+    settings = spec.settings
     server = _native.Server(
         application,
         listener_fd=listener.fileno(),

@@ -37,7 +37,23 @@ def test_a_subcommand_takes_the_same_settings(name):
     assert arguments.config_path == "x.toml"
 
 
-@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.name != "app"], ids=lambda s: s.name)
+SWITCHES = [s for s in SETTINGS if s.kind.is_switch]
+WITH_VALUES = [s for s in SETTINGS if s.name != "app" and not s.kind.is_switch]
+
+
+@pytest.mark.parametrize("setting", SWITCHES, ids=lambda s: s.name)
+def test_a_switch_takes_no_value_and_can_be_turned_off(setting):
+    for flag, text in ((setting.flag, "true"), (setting.negative, "false")):
+        assert parse([flag, "app:app"]).values[setting.name] == Given(text, setting.flag)
+    assert refusal(f"{setting.flag}=yes", "app:app") == (
+        f"{setting.flag}: ignored explicit argument 'yes'; it takes no value"
+    )
+    assert refusal(setting.flag, str(setting.negative)) == (
+        f"{setting.flag}: given as 'true' and as 'false'; give it once"
+    )
+
+
+@pytest.mark.parametrize("setting", WITH_VALUES, ids=lambda s: s.name)
 def test_every_setting_has_its_flags(setting):
     for flag in (*setting.short, setting.flag, *setting.hidden):
         given = parse([flag, "x"]).values[setting.name]

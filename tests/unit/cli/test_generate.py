@@ -46,6 +46,10 @@ def command(*argv: str, environ: dict[str, str] | None = None) -> str:
             "udsrv gen-systemd --chdir /srv/app --socket /a --user app 'app:make('\"'\"'x'\"'\"')'",
         ),
         (
+            ["gen-nginx", "--socket", "/a", "--preload", "--umask", "27"],
+            "udsrv gen-nginx --socket /a --umask 0027 --preload",
+        ),
+        (
             ["gen-systemd", "--pythonpath", "/a,/b", "--socket-mode", "660", "--socket", "/a"],
             "udsrv gen-systemd --chdir /srv/app --pythonpath /a --pythonpath /b --socket /a "
             "--socket-mode 0660",

@@ -55,6 +55,70 @@ def test_flags_win_over_variables_and_variables_over_the_file(config):
     assert settings.origin("user") == DEFAULT
 
 
+def test_what_a_platform_says_is_weaker_than_everything_but_the_default(config):
+    environ = {"WEB_CONCURRENCY": "3"}
+    settings = make(environ)
+    assert (settings.workers, settings.origin("workers")) == (3, "WEB_CONCURRENCY")
+    assert make(environ, config("workers = 2")).workers == 2
+    assert make({**environ, "UDSRV_WORKERS": "4"}).workers == 4
+    assert make(environ, workers="5").workers == 5
+
+
+@pytest.mark.parametrize("text", ["", "0", "many"])
+def test_what_a_platform_says_must_be_a_number_of_workers(text):
+    with pytest.raises(ConfigError) as refused:
+        make({"WEB_CONCURRENCY": text})
+    assert str(refused.value) == (
+        f"workers: {text!r} is not a whole number from 1 to 1024 (from WEB_CONCURRENCY)"
+    )
+
+
+def test_who_has_put_everything_into_gunicorns_variable_is_told():
+    environ = {"GUNICORN_CMD_ARGS": "--bind unix:/run/a.sock --workers 4"}
+    assert make(environ).workers == 1
+    with pytest.raises(UsageError) as refused:
+        make(environ, required=("socket",))
+    assert str(refused.value).endswith(
+        "; GUNICORN_CMD_ARGS is set and not read, so give its settings as flags or UDSRV_ variables"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"), [("true", True), ("1", True), ("false", False), ("0", False)]
+)
+def test_a_switch_is_true_or_false(config, raw, value):
+    assert make({"UDSRV_PRELOAD": raw}).preload is value
+    assert make({}, config("preload = true"), preload=raw).preload is value
+
+
+@pytest.mark.parametrize("raw", ["yes", "", "True", "on"])
+def test_a_switch_is_nothing_else(raw):
+    with pytest.raises(ConfigError, match=rf"^preload: '{raw}' is not true or false \(from"):
+        make({"UDSRV_PRELOAD": raw})
+
+
+@pytest.mark.parametrize(("raw", "mask"), [("0", 0), ("22", 0o22), ("027", 0o27), ("0077", 0o77)])
+def test_a_umask_is_octal(raw, mask):
+    assert make(umask=raw).umask == mask
+
+
+@pytest.mark.parametrize("raw", ["0o22", "8", "00777", "-1", "0277", "777"])
+def test_a_umask_leaves_the_owner_everything(raw):
+    with pytest.raises(UsageError, match=r"^umask: "):
+        make(umask=raw)
+
+
+def test_extra_files_say_nothing_without_a_reload():
+    with pytest.raises(UsageError) as refused:
+        make(reload_extra_file=["a.html"])
+    assert str(refused.value) == (
+        "reload_extra_file: says nothing without reload; give --reload too"
+        " (from --reload-extra-file)"
+    )
+    settings = make(reload_extra_file=["a.html"], reload="true")
+    assert settings.reload_extra_file == ("/srv/app/a.html",)
+
+
 def test_a_list_is_replaced_as_a_whole(config):
     path = config('env = ["A=1", "B=2"]')
     assert make({"UDSRV_ENV": "C=3"}, path).env == ("C=3",)

@@ -54,6 +54,24 @@ def test_variables_become_flags_since_a_unit_does_not_have_them():
     assert {"--threads 8", "--user shop"} <= set(command_line(text))
 
 
+def test_a_switch_has_no_value_and_can_be_turned_off():
+    assert "--preload" in command_line(unit(preload="true"))
+    assert "--no-preload" in command_line(unit(from_file={"preload": True}, preload="false"))
+    assert not [word for word in command_line(unit()) if "preload" in word]
+
+
+def test_a_unit_is_not_for_development():
+    with pytest.raises(ConfigError) as refused:
+        unit(reload="true")
+    assert str(refused.value) == (
+        "reload: for development, and the unit's master is root's; leave it out (from --reload)"
+    )
+
+
+def test_what_a_platform_says_is_spelled_out():
+    assert "--workers 3" in command_line(unit(from_environment={"WEB_CONCURRENCY": "3"}))
+
+
 def test_what_the_file_says_stays_in_the_file():
     said = {"app": "shop:app", "socket": "/run/shop/shop.sock", "user": "shop", "chdir": "/srv/s"}
     settings = make_settings(from_file=said, threads="2")
