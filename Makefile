@@ -18,13 +18,14 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export PYO3_PYTHON := /usr/bin/python3
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export PYTHONDONTWRITEBYTECODE := 1
-WITH_CARGO = PATH="$$(tools/find-cargo.sh):$$PATH"
+# Cargo plans its own work: the slots of a parallel make are not handed on to it.
+WITH_CARGO = MAKEFLAGS= PATH="$$(tools/find-cargo.sh):$$PATH"
 
 # What must be there, in the words of tools/ensure-programs.sh.
 BUILD_NEEDS := ensurepip cc libc-headers cargo
 RUN_NEEDS := $(BUILD_NEEDS) nginx
 CHECK_NEEDS := $(BUILD_NEEDS) libpython cargo-clippy cargo-fmt shellcheck
-TEST_NEEDS := $(RUN_NEEDS) $(CHECK_NEEDS) $(if $(IS_ROOT),systemd-nspawn)
+TEST_NEEDS := $(RUN_NEEDS) $(CHECK_NEEDS) systemd-analyze $(if $(IS_ROOT),systemd-nspawn)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check bench bench-all profile lock clean

@@ -11,7 +11,7 @@ sources() {
     find src rust packaging Cargo.toml Cargo.lock pyproject.toml README.md -type f \
         ! -name '*.pyc' -print0 | LC_ALL=C sort -z
 }
-wanted=$({ sources | xargs -0 sha256sum; rustc --version; } | sha256sum)
+wanted=$({ sources | xargs -0 sha256sum; rustc --version; /usr/bin/python3 -VV; } | sha256sum)
 
 if [ "$(cat dist/.built-from 2>/dev/null)" != "$wanted" ]; then
     rm -rf dist

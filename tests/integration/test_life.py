@@ -116,6 +116,29 @@ def test_a_killed_master_leaves_nothing_of_a_start(serve, shared_directory):
     gate.close()
 
 
+def test_a_busy_worker_dies_with_its_supervisor(serve, shared_directory):
+    # It doesn't read its channel, so only the kernel can end it.
+    gate = Gate(shared_directory / "gate")
+    server = serve()
+    (worker,) = server.workers
+    with start_in_worker(server.socket, gate.code) as connection:
+        gate.wait_reached()
+        os.kill(server.supervisors[0], signal.SIGKILL)
+        wait_for_end(worker, patience_s=1)
+        assert connection.read_to_end() == b""
+    assert get(server.socket).status == 200
+    gate.close()
+
+
+def test_a_supervisor_that_is_stuck_dies_with_its_master(serve):
+    server = serve()
+    below = descendants_of(server.pid)
+    os.kill(server.supervisors[0], signal.SIGSTOP)
+    server.process.kill()
+    server.wait_end()
+    wait_for_end(*below, patience_s=1)
+
+
 def test_after_a_killed_master_the_next_one_starts_at_once(serve):
     before = serve()
     before.process.kill()

@@ -1,10 +1,13 @@
 """Local users who prepare the path before root comes: refused in words, and left as it was."""
 
+import contextlib
 import os
 import pwd
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -167,13 +170,19 @@ while True:
 """
 
 
-def race(directory, one: str, two: str):
-    command = [*ENDS_WITH_US, sys.executable, "-I", "-c", RACER, one, two]
+@contextlib.contextmanager
+def racing(source: str, *arguments: object, directory: Path) -> Iterator[None]:
+    """Let ``source`` run as another user as long as the context lasts."""
+    command = [*ENDS_WITH_US, sys.executable, "-I", "-c", source, *map(str, arguments)]
     racer = subprocess.Popen(
         command, cwd=directory, stdout=subprocess.PIPE, **credentials_of(OTHER_USER)
     )
-    assert racer.stdout.readline() == b"racing\n"
-    return racer
+    with racer:
+        try:
+            assert racer.stdout.readline() == b"racing\n"
+            yield
+        finally:
+            racer.kill()
 
 
 def test_no_race_of_renames_leads_root_out_of_the_directories_it_checked(shared_directory):
@@ -189,7 +198,7 @@ def test_no_race_of_renames_leads_root_out_of_the_directories_it_checked(shared_
     os.chown(mine, uid(OTHER_USER), -1)
     os.lchown(common / "other", uid(OTHER_USER), -1)
     refusals = set()
-    with race(common, "name", "other") as racer:
+    with racing(RACER, "name", "other", directory=common):
         until_s = time.monotonic() + 2
         for _ in range(20_000):
             try:
@@ -200,7 +209,6 @@ def test_no_race_of_renames_leads_root_out_of_the_directories_it_checked(shared_
                 pytest.fail("it was let in")
             if time.monotonic() > until_s:
                 break
-        racer.kill()
     assert list(victim.iterdir()) == []
     assert {len(list(path.iterdir())) for path in (common / "name", common / "other")} == {0}
     # The race was real: root met both, and the moment between look and open.
@@ -227,11 +235,8 @@ while True:
         except OSError:
             pass
 """
-    command = [*ENDS_WITH_US, sys.executable, "-I", "-c", planter, path, victim]
-    racer = subprocess.Popen(command, stdout=subprocess.PIPE, **credentials_of(OTHER_USER))
-    assert racer.stdout.readline() == b"racing\n"
     published = refused = 0
-    with racer:
+    with racing(planter, path, victim, directory=common):
         until_s = time.monotonic() + 2
         while time.monotonic() < until_s and not (published > 20 and refused > 20):
             try:
@@ -249,7 +254,6 @@ while True:
                 refused += 1
             finally:
                 owned.withdraw()
-        racer.kill()
     assert published > 0
     assert refused > 0
     assert victim.read_text() == "precious"

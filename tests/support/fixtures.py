@@ -9,6 +9,8 @@ import contextlib
 import ctypes
 import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -27,6 +29,9 @@ _masters: set[int] = set()
 
 # How long supervisor and workers may outlive a master that was killed.
 GRACE_S = 1.0
+
+# How long a master may take to end what runs at once.
+QUICK_STOP_S = 5.0
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,6 +92,17 @@ def _kill_survivors() -> dict[int, str]:
     return survivors
 
 
+def _end(server: servers.Udsrv) -> None:
+    """End the master: first so that it can clear up what is outside of the test's directory."""
+    if server.process.poll() is None:
+        try:
+            server.process.send_signal(signal.SIGQUIT)
+            server.process.wait(QUICK_STOP_S)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+    server.process.wait()
+
+
 @contextlib.contextmanager
 def _servers(directory: Path) -> Iterator[Callable[..., servers.Udsrv]]:
     """Yield ``servers.start`` for ``directory``; at the end nothing may be left running."""
@@ -103,9 +119,7 @@ def _servers(directory: Path) -> Iterator[Callable[..., servers.Udsrv]]:
     yield start
 
     for server in started:
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.wait()
+        _end(server)
         _masters.remove(server.pid)
         server.notify.close()
     survivors = _kill_survivors()

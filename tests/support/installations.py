@@ -10,7 +10,7 @@ from support.accounts import PYTHON
 from support.directories import copy_readable
 from support.servers import UDSRV
 
-PACKAGE = Path(sysconfig.get_path("purelib")) / "udsrv"
+PACKAGE = Path(sysconfig.get_path("purelib")).resolve() / "udsrv"
 
 
 def make_environment(directory: Path) -> Path:

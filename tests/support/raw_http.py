@@ -132,6 +132,8 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self.socket.close()
+        # The reader's own half of the descriptor; without this it stays open until it is collected.
+        self._reader.raw.close()
 
 
 _AS_OTHER_USER = """

@@ -18,7 +18,8 @@ from support.notify import NotifySocket
 from support.processes import children_of, descendants_of, title_of
 from support.waiting import ENDS_WITH_US, PATIENCE_S, WaitError
 
-UDSRV = Path(sysconfig.get_path("scripts")) / "udsrv"
+# Without links on the way, as the launcher sees itself.
+UDSRV = Path(sysconfig.get_path("scripts")).resolve() / "udsrv"
 APPLICATIONS = Path(__file__).parents[1] / "apps"
 
 

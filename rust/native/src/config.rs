@@ -19,10 +19,14 @@ pub struct Config {
     pub trusted_gids: Vec<u32>,
 }
 
-/// How much of what a peer has sent too much is read before its connection is closed or used again.
-///
-/// Enough for what is on its way when a request is refused: RFC 9112 9.6.
+/// How much of a body that the application did not want is read so that the connection can go on.
 pub const DRAIN_BYTES: usize = 64 * 1024;
+
+/// How much is read after an answer that ends the connection: RFC 9112 9.6.
+///
+/// What nginx lets a client send by default. A peer that writes without reading gets it all off its
+/// hands and then sees the answer; from here on its writes wait until `LINGER` is over.
+pub const LINGER_BYTES: usize = 1024 * 1024;
 
 /// How long a peer may take to close after an answer that ends its connection.
 pub const LINGER: Duration = Duration::from_secs(1);

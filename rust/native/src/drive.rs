@@ -12,10 +12,10 @@ use http1::{BodyFraming, Head, HeadParser, Progress};
 use pyo3::prelude::*;
 
 use crate::body::Incoming;
-use crate::config::{DRAIN_BYTES, LINGER};
+use crate::config::{LINGER, LINGER_BYTES};
 use crate::connection::{Discarding, Phase, Receiving, Remainder, Sending, Then};
 use crate::engine::{self, Engine};
-use crate::input::{CONTINUE, Input, Stream, receive_body};
+use crate::input::{CONTINUE, Stream, receive_body};
 use crate::kernel::{self, Received, Sent};
 use crate::response::{self, Refusal};
 use crate::serve::{Body, Served, Server};
@@ -35,6 +35,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How much is read at a time behind a head that has come in part.
 const HEAD_READ_BYTES: usize = 16 * 1024;
+
+/// How often a connection is read before others get their turn, however much it sends.
+const TURNS: u32 = 16;
 
 /// What one thread reads and parses with. A connection has a buffer of its own only while a request
 /// has come in part.
@@ -59,9 +62,9 @@ enum Next {
     Loop,
     /// Nothing until the next event.
     Wait,
+    /// There may be more, but others have waited long enough.
+    Yield,
     Close,
-    /// The descriptor belongs to a thread of the application.
-    Abandon,
 }
 
 /// What became of a request whose head is complete.
@@ -78,8 +81,6 @@ pub struct Driver<'a, 'py> {
     py: Python<'py>,
     engine: &'a Engine,
     server: Server<'a, 'py>,
-    /// The input of a request that is over while it is still read.
-    abandoned: Option<Py<Input>>,
     pub now_ms: u64,
 }
 
@@ -92,7 +93,6 @@ impl<'a, 'py> Driver<'a, 'py> {
             py,
             engine,
             server: Server::new(py, engine)?,
-            abandoned: None,
             now_ms: kernel::now_ms(),
         })
     }
@@ -104,7 +104,14 @@ impl<'a, 'py> Driver<'a, 'py> {
         loop {
             match self.advance(scratch, &mut claim, events, reads_to_end) {
                 Next::Close => return self.close(claim),
-                Next::Abandon => return self.abandon(claim),
+                // The event comes again, behind those of others.
+                Next::Yield => {
+                    let token = claim.token().to_event();
+                    let epoll = &self.engine.epoll;
+                    if epoll.modify(claim.fd(), CONNECTION_EVENTS, token).is_err() {
+                        return self.close(claim);
+                    }
+                }
                 Next::Loop | Next::Wait => {}
             }
             if self.is_unwanted(&mut claim) {
@@ -159,14 +166,6 @@ impl<'a, 'py> Driver<'a, 'py> {
         self.drive(scratch, claim, 0);
     }
 
-    /// Leave the connection to the thread of the application that still reads from it.
-    fn abandon(&mut self, claim: Claim<'_>) {
-        self.engine.epoll.remove(claim.fd());
-        if let (Some(connection), Some(input)) = (claim.take(), self.abandoned.take()) {
-            input.get().abandon(connection.fd);
-        }
-    }
-
     fn close(&mut self, claim: Claim<'_>) {
         claim.close();
         if self.engine.has_listener_chores.load(Ordering::Relaxed) {
@@ -181,9 +180,14 @@ impl<'a, 'py> Driver<'a, 'py> {
         events: u32,
         mut reads_to_end: bool,
     ) -> Next {
+        let mut turns = 0;
         loop {
             let next = match &mut claim.connection().phase {
-                Phase::Idle => self.read(scratch, claim, reads_to_end),
+                Phase::Idle if turns == TURNS => Next::Yield,
+                Phase::Idle => {
+                    turns += 1;
+                    self.read(scratch, claim, reads_to_end)
+                }
                 Phase::Held(bytes) => {
                     let bytes = mem::take(bytes);
                     claim.connection().phase = Phase::Idle;
@@ -368,7 +372,13 @@ impl<'a, 'py> Driver<'a, 'py> {
 
     /// Whether the application can be called: with all of the body, or with the start of a large one.
     fn is_enough(&self, body: &Incoming) -> bool {
-        body.is_complete() || body.data.len() >= self.engine.config.body_buffer
+        let enough = self.engine.config.body_buffer;
+        match body.missing() {
+            Some(0) => true,
+            Some(_) => body.data.len() >= enough,
+            // As long as the end may still come within the buffer, it is waited for.
+            None => body.data.len() > enough,
+        }
     }
 
     fn body(&self, fd: RawFd, mut body: Incoming, owes_continue: bool) -> Body {
@@ -402,10 +412,6 @@ impl<'a, 'py> Driver<'a, 'py> {
                 Taken::Served(own)
             }
             Served::Refused(refusal) => Taken::Left(self.refuse(claim, refusal)),
-            Served::InUse(input) => {
-                self.abandoned = Some(input);
-                Taken::Left(Next::Abandon)
-            }
             Served::Ends {
                 then,
                 remainder,
@@ -552,7 +558,7 @@ impl<'a, 'py> Driver<'a, 'py> {
     /// that it has not read yet. RFC 9112 9.6.
     fn begin_to_linger(&mut self, claim: &mut Claim<'_>) -> Next {
         kernel::shut_down(claim.fd(), libc::SHUT_WR);
-        claim.connection().phase = Phase::Lingering { left: DRAIN_BYTES };
+        claim.connection().phase = Phase::Lingering { left: LINGER_BYTES };
         self.set_deadline(claim, LINGER);
         Next::Loop
     }

@@ -8,6 +8,7 @@
 use std::mem;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use http1::Version;
@@ -18,12 +19,12 @@ use pyo3::exceptions::{
 };
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::config::DRAIN_BYTES;
 use crate::connection::Remainder;
 use crate::engine::Flags;
-use crate::input::Input;
+use crate::input::{HANDOVER, Input};
 use crate::kernel::{self, Sent, Waited};
 use crate::python::{self, Arguments, Definition};
 use crate::response::{Answer, Mistake, Refusal, push_hex};
@@ -286,12 +287,20 @@ impl Exchange {
     }
 
     /// The request is over: nothing of it can be reached through this object any more.
-    fn finish(&self) -> Ended {
+    ///
+    /// A thread of the application that is still in the middle of a piece is made to let go of the
+    /// connection, which can't be used any more then.
+    fn finish(&self, py: Python<'_>) -> Ended {
         let mut state = self.lock();
         let link = state.link.take();
-        if state.is_sending {
-            // A thread of the application is still in the middle of a piece.
-            state.failure = Some(Failure::Broken);
+        while state.is_sending {
+            if let Some(link) = &link {
+                kernel::shut_down(link.terms.fd, libc::SHUT_RDWR);
+            }
+            drop(state);
+            py.detach(|| thread::sleep(HANDOVER));
+            state = self.lock();
+            state.failure.get_or_insert(Failure::Broken);
         }
         let ended = Ended {
             is_head_sent: state.stage == Stage::Sent,
@@ -339,9 +348,10 @@ impl Exchange {
         })
     }
 
-    /// Send a part of the body, and the head before the first one.
-    pub fn send_part(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> Result<(), Trouble> {
-        self.send(py, Piece::Part, data.as_bytes(), None).map(drop)
+    /// Send a part of the body, and the head before the first one. Returns whether more is wanted.
+    pub fn send_part(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> Result<bool, Trouble> {
+        self.send(py, Piece::Part, data.as_bytes(), None)?;
+        Ok(self.lock().framing != ResponseFraming::NoBody)
     }
 
     /// Send the whole answer. What the socket doesn't take now is returned.
@@ -552,8 +562,8 @@ impl Callables {
     }
 
     /// The request is over.
-    pub fn finish(&mut self) -> Ended {
-        let mut ended = self.exchange.get().finish();
+    pub fn finish(&mut self, py: Python<'_>) -> Ended {
+        let mut ended = self.exchange.get().finish(py);
         self.write = ended.write.take();
         ended
     }
@@ -574,18 +584,13 @@ fn prepare(
     status: Borrowed<'_, '_, PyAny>,
     headers: Borrowed<'_, '_, PyAny>,
 ) -> PyResult<()> {
-    let Some(line) = python::latin1_bytes(&status) else {
-        return Err(wrong_type(
-            "the status is a str of Latin-1 characters",
-            status,
-        ));
-    };
-    answer.start(line).map_err(raised)?;
+    let status = python::latin1_bytes(&status).ok_or_else(|| not_text("the status", status))?;
+    answer.start(status).map_err(raised)?;
     // SAFETY: nothing below runs Python code, but for an error, which ends the use of the items.
-    let Some(headers) = (unsafe { python::items(&headers) }) else {
+    let Some(items) = (unsafe { python::items(&headers) }) else {
         return Err(wrong_type("the headers are a list", headers));
     };
-    for header in headers {
+    for header in items {
         // SAFETY: as above.
         let Some((name, value)) = (unsafe { python::pair(&header) }) else {
             return Err(wrong_type(
@@ -593,19 +598,10 @@ fn prepare(
                 header,
             ));
         };
-        let Some(name_bytes) = python::latin1_bytes(&name) else {
-            return Err(wrong_type(
-                "a header's name is a str of ASCII characters",
-                name,
-            ));
-        };
-        let Some(value_bytes) = python::latin1_bytes(&value) else {
-            return Err(wrong_type(
-                "a header's value is a str of Latin-1 characters",
-                value,
-            ));
-        };
-        answer.field(name_bytes, value_bytes).map_err(raised)?;
+        let name = python::latin1_bytes(&name).ok_or_else(|| not_text("a header's name", name))?;
+        let value =
+            python::latin1_bytes(&value).ok_or_else(|| not_text("a header's value", value))?;
+        answer.field(name, value).map_err(raised)?;
     }
     Ok(())
 }
@@ -615,16 +611,23 @@ fn raised(mistake: Mistake) -> PyErr {
 }
 
 #[cold]
-fn wrong_type(expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+fn not_text(what: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
     if got.is_instance_of::<PyString>() {
-        return PyValueError::new_err(format!(
-            "start_response: {expected}, and one of these characters is another"
-        ));
+        PyValueError::new_err(format!(
+            "start_response: {what} has a character outside Latin-1"
+        ))
+    } else {
+        wrong_type(&format!("{what} is a str"), got)
     }
-    PyTypeError::new_err(format!(
-        "start_response: {expected}, not {}",
-        python::type_name(&got)
-    ))
+}
+
+#[cold]
+fn wrong_type(expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+    let got = match got.cast::<PyTuple>() {
+        Ok(tuple) => format!("a tuple of {}", tuple.len()),
+        Err(_) => python::type_name(&got),
+    };
+    PyTypeError::new_err(format!("start_response: {expected}, not {got}"))
 }
 
 fn busy() -> Trouble {

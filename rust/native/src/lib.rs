@@ -13,6 +13,7 @@ mod drive;
 mod engine;
 mod environ;
 mod exchange;
+mod header_names;
 mod input;
 mod kernel;
 mod listener;

@@ -15,7 +15,7 @@ use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
 use crate::environ::{Common, Environ};
 use crate::exchange::{Callables, Ended, Exchange, Failure, Terms, Trouble};
-use crate::input::{Input, Rest, Stream};
+use crate::input::{Input, Stream};
 use crate::python;
 use crate::response::Refusal;
 
@@ -42,8 +42,6 @@ pub enum Served {
     },
     /// Nothing is answered: its body is none.
     Refused(Refusal),
-    /// A thread of the application is still reading the body.
-    InUse(Py<Input>),
 }
 
 /// What one thread serves requests with.
@@ -125,7 +123,7 @@ impl<'a, 'py> Server<'a, 'py> {
             Ok(remainder) => remainder,
             Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
         };
-        let ended = self.callables.finish();
+        let ended = self.callables.finish(py);
         if !self.callables.are_ours_alone(py) {
             match callables(py, self.engine) {
                 Ok(callables) => self.callables = callables,
@@ -142,20 +140,19 @@ impl<'a, 'py> Server<'a, 'py> {
                 },
             };
         }
-        match input.get().finish() {
-            Rest::InUse => Served::InUse(input.unbind()),
-            Rest::Nothing => ends(Then::Close),
-            Rest::Stream(mut stream) => match stream.refusal {
-                Some(refusal) if !ended.is_head_sent => Served::Refused(refusal),
-                _ => {
-                    let leftover = mem::take(&mut stream.leftover);
-                    Served::Ends {
-                        then: then(&ended, Some(stream)),
-                        remainder,
-                        leftover,
-                    }
+        let Some(mut stream) = input.get().finish(py, fd) else {
+            return ends(Then::Close);
+        };
+        match stream.refusal {
+            Some(refusal) if !ended.is_head_sent => Served::Refused(refusal),
+            _ => {
+                let leftover = mem::take(&mut stream.leftover);
+                Served::Ends {
+                    then: then(&ended, Some(stream)),
+                    remainder,
+                    leftover,
                 }
-            },
+            }
         }
     }
 
@@ -286,8 +283,9 @@ fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Rema
         if is_single && !exchange.is_head_sent() {
             return exchange.send_whole(py, data.as_bytes(), Some(data));
         }
-        if !data.as_bytes().is_empty() {
-            exchange.send_part(py, data)?;
+        if !data.as_bytes().is_empty() && !exchange.send_part(py, data)? {
+            // An answer without a body has all that it needs, and an endless iterable no end.
+            break;
         }
     }
     exchange.send_end(py)
@@ -296,7 +294,7 @@ fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Rema
 fn bytes_of<'a, 'py>(item: &'a Bound<'py, PyAny>) -> Result<&'a Bound<'py, PyBytes>, Trouble> {
     item.cast::<PyBytes>().map_err(|_| {
         let name = python::type_name(item);
-        PyTypeError::new_err(format!("the application's body holds {name}, not bytes")).into()
+        PyTypeError::new_err(format!("the application's body is of bytes, not of {name}")).into()
     })
 }
 

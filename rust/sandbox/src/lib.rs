@@ -51,5 +51,8 @@ pub fn child_subreaper() -> io::Result<()> {
 /// # Errors
 /// The kernel refused.
 pub fn die_with_parent() -> io::Result<()> {
-    prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(libc::SIGKILL.unsigned_abs()))
+    prctl(
+        libc::PR_SET_PDEATHSIG,
+        libc::c_ulong::from(libc::SIGKILL.unsigned_abs()),
+    )
 }

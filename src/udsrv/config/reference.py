@@ -28,8 +28,9 @@ as a whole:
 `udsrv print-config --explain` shows every value and where it came from. A name that does not exist,
 a value out of range or two values that contradict each other end the start: with exit code 64 when
 the command line is at fault, else with 78. Relative paths begin in the directory where udsrv is
-started, those in the file beside the file. It is data and is never looked for; as root, udsrv reads it only when root alone can
-have written it. Sizes take `k`, `m` and `g` for powers of 1024; times are seconds.
+started, those in the file beside the file. It is data and is never looked for; as root, udsrv reads
+it only when root alone can have written it. Sizes take `k`, `m` and `g` for powers of 1024; times
+are seconds.
 """
 
 
