@@ -10,6 +10,7 @@ VENV := $(CURDIR)/.venv
 endif
 PORT ?= 8080
 PYTEST_ARGS ?=
+SCENARIOS ?= quick
 
 # Debian keeps nginx in /usr/sbin, which is not on every user's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -27,12 +28,12 @@ CHECK_NEEDS := $(BUILD_NEEDS) libpython cargo-clippy cargo-fmt shellcheck
 TEST_NEEDS := $(RUN_NEEDS) $(CHECK_NEEDS) systemd-analyze $(if $(IS_ROOT),systemd-nspawn)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check bench lock clean
+.PHONY: help build run test check bench bench-all profile lock clean
 .PHONY: writable build-needs run-needs check-needs test-needs
 .PHONY: python check-python check-rust test-rust test-python e2e-root
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 build: build-needs python  ## build the release wheel into dist/ and install it into .venv
 	@$(WITH_CARGO) tools/build-wheel.sh "$(VENV)"
@@ -47,8 +48,18 @@ test: test-needs python  ## everything that CI runs
 
 check: check-python check-rust  ## format, lint, types, import rules
 
-bench: build  ## CPU time per request beside other servers
-	@"$(VENV)/bin/python" benchmarks/run.py
+# After `all` the document is written too, also when a server failed (1): the tables say so.
+bench: build  ## CPU time per request beside other servers (SCENARIOS="hello flask ...", or all)
+	@status=0; \
+	"$(VENV)/bin/python" benchmarks/run.py $(SCENARIOS:%=--scenario %) || status=$$?; \
+	$(if $(filter all,$(SCENARIOS)),[ $$status -gt 1 ] || "$(VENV)/bin/python" benchmarks/document.py;) \
+	exit $$status
+
+bench-all: run-needs  ## every scenario and server, a quarter of an hour; writes docs/benchmarks.md
+	@$(MAKE) --no-print-directory bench SCENARIOS=all
+
+profile: build  ## where the CPU time of a hello request goes; needs root and perf
+	@"$(VENV)/bin/python" benchmarks/profile.py
 
 lock:  ## pin requirements/dev.in again, as requirements/dev.txt
 	@tools/lock-requirements.sh

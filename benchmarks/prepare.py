@@ -1,4 +1,4 @@
-"""Build what the benchmark runs: the two C programs and the peers' virtual environment.
+"""Build what the benchmark runs: two C programs, the peers' virtual environment, applications.
 
 Runs as: whoever runs the benchmark. Everything lands in the tree's ignored ``.cache/bench``.
 """
@@ -17,6 +17,8 @@ from errors import BenchmarkError
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "bench"
 PEERS = CACHE / "peers"
+FLASK = CACHE / "flask"
+RESULTS = CACHE / "results.json"
 
 CFLAGS = ("-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 
@@ -32,18 +34,47 @@ def build_c_programs() -> None:
         run_or_explain(["cc", *CFLAGS, str(HERE / f"{name}.c"), "-o", str(CACHE / name)])
 
 
-def build_peers() -> None:
-    """Install the peers of ``peers.txt`` in a virtual environment of their own, once."""
-    wanted = f"{sys.version}\n{(HERE / 'peers.txt').read_text()}"
+def build_peers(*, every_one: bool) -> None:
+    """Install the peers in a virtual environment of their own, once.
+
+    The few of ``peers.txt`` are quickly there; ``every_one`` adds those of ``peers-all.txt``.
+    """
+    lists = [HERE / "peers.txt", *([HERE / "peers-all.txt"] if every_one else [])]
+    wanted = "\n".join([sys.version, *(path.read_text() for path in lists)])
     stamp = PEERS / "built-from"
-    if stamp.exists() and stamp.read_text() == wanted:
+    if stamp.exists() and stamp.read_text().startswith(wanted):
         return
     install_missing(["stdio.h", "ev.h", "Python.h"])
-    print("installing bjoern and Granian into .cache/bench/peers", file=sys.stderr)
+    print("installing the peers into .cache/bench/peers", file=sys.stderr)
     run_or_explain([sys.executable, "-m", "venv", "--clear", str(PEERS)])
     pip = [str(PEERS / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    run_or_explain([*pip, "install", "--use-pep517", "-r", str(HERE / "peers.txt")])
+    run_or_explain(
+        [*pip, "install", "--use-pep517", *(word for path in lists for word in ("-r", str(path)))]
+    )
     stamp.write_text(wanted)
+
+
+def build_flask() -> None:
+    """Install Flask into a directory that every server imports it from, once."""
+    wanted = f"{sys.version}\n{(HERE / 'applications.txt').read_text()}"
+    stamp = FLASK / "built-from"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    shutil.rmtree(FLASK, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    run_or_explain([*pip, "install", "--target", str(FLASK), "-r", str(HERE / "applications.txt")])
+    stamp.write_text(wanted)
+
+
+def fill_app_directory(directory: Path, *, with_flask: bool) -> None:
+    """Put the applications, and what they serve, where an unprivileged user can read them."""
+    for name in ("hello.py", "applications.py", "flask_route.py"):
+        shutil.copy(HERE / name, directory)
+    alphabet = b"abcdefghijklmnopqrstuvwxyz"
+    (directory / "one-mib.txt").write_bytes((alphabet * 40330)[: 1024 * 1024])
+    (directory / "nginx-temp").mkdir()
+    if with_flask:
+        shutil.copytree(FLASK, directory, dirs_exist_ok=True)
 
 
 def install_missing(headers: list[str]) -> None:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import ServerFailed
+from errors import BenchmarkError, ServerFailed
+from scenarios import Scenario
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
@@ -24,56 +28,217 @@ STOP_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """How one server is started; ``{socket}`` in the command stands for the socket's path."""
+    """How one server is started; ``{address}`` in the command stands for where it listens."""
 
     name: str
     command: tuple[str, ...]
+    # Requests that the client sends on one connection; 0 is no limit.
+    reuse: int = 0
+    is_tcp: bool = False
 
 
-def server_specs(
-    *, floor: Path, peers: Path, udsrv: Path, app_directory: Path, user: str | None
-) -> tuple[ServerSpec, ...]:
-    """Say how each server is run: one process that serves, one thread unless its name says so."""
-    drop = ("--user", user) if user else ()
-    return (
-        ServerSpec("floor", (str(floor), "{socket}")),
-        ServerSpec(
-            "bjoern",
-            (
-                str(peers / "bin" / "python"),
-                "-c",
-                "import sys, bjoern, hello; bjoern.run(hello.app, 'unix:' + sys.argv[1])",
-                "{socket}",
-            ),
-        ),
-        ServerSpec(
-            "granian",
-            (
-                str(peers / "bin" / "granian"),
-                *("--interface", "wsgi"),
-                *("--uds", "{socket}"),
-                *("--workers", "1", "--blocking-threads", "1"),
-                # Its default mode costs 6 % more here.
-                *("--http", "1", "--runtime-mode", "st"),
-                *("--log-level", "warning"),
-                "hello:app",
-            ),
-        ),
-        *(
-            ServerSpec(
-                f"udsrv-{threads}",
-                (
-                    str(udsrv),
-                    *("--socket", "{socket}"),
-                    *("--workers", "1", "--threads", str(threads)),
-                    *("--pythonpath", str(app_directory)),
-                    *drop,
-                    "hello:app",
-                ),
-            )
-            for threads in (1, 4)
+@dataclass(frozen=True)
+class Places:
+    """Where the programs are, and what surrounds a server."""
+
+    cache: Path
+    udsrv: Path
+    app_directory: Path
+    user: str | None
+
+    @property
+    def peers(self) -> Path:
+        """The directory of the peers' commands."""
+        return self.cache / "peers" / "bin"
+
+    @property
+    def access_log(self) -> Path:
+        """What a server with an access log writes; removed after its turn."""
+        return self.app_directory / "access.log"
+
+
+def server_spec(name: str, scenario: Scenario, places: Places) -> ServerSpec:
+    """Say how the server called ``name`` is run: one process that serves ``scenario.app``.
+
+    A name is a program, and after it ``-N`` (threads), ``-log`` (access log) or ``-tcp``.
+    """
+    program, *marks = name.split("-")
+    threads = next((int(mark) for mark in marks if mark.isdigit()), 1)
+    build = PROGRAMS[program]
+    return build(name, scenario, places, threads, "log" in marks)
+
+
+def floor(name: str, scenario: Scenario, places: Places, threads: int, has_log: bool) -> ServerSpec:
+    """The C program, told what the scenario's answers are."""
+    is_tcp = name.endswith("-tcp")
+    body = str(scenario.body_bytes)
+    options = ["--body", body]
+    if scenario.post_bytes:
+        options = ["--post", str(scenario.post_bytes)]
+    if scenario.from_file:
+        options += ["--file", str(places.app_directory / "one-mib.txt")]
+    if is_tcp:
+        options.append("--tcp")
+    return ServerSpec(name, (str(places.cache / "floor"), "{address}", *options), is_tcp=is_tcp)
+
+
+def in_python(places: Places, code: str) -> tuple[str, ...]:
+    """The command of a server that has none of its own."""
+    return (str(places.peers / "python"), "-c", code, "{address}")
+
+
+def bjoern(
+    name: str, scenario: Scenario, places: Places, threads: int, has_log: bool
+) -> ServerSpec:
+    """One thread is all it has."""
+    is_tcp = name.endswith("-tcp")
+    module, app = scenario.app.split(":")
+    address = "'127.0.0.1', int(sys.argv[1])" if is_tcp else "'unix:' + sys.argv[1]"
+    code = f"import sys, bjoern, {module}; bjoern.run({module}.{app}, {address})"
+    return ServerSpec(name, in_python(places, code), is_tcp=is_tcp)
+
+
+def freastal(
+    name: str, scenario: Scenario, places: Places, threads: int, has_log: bool
+) -> ServerSpec:
+    """TCP is all it has."""
+    module, app = scenario.app.split(":")
+    code = (
+        f"import sys, freastal, {module}; "
+        f"freastal.serve({module}.{app}, host='127.0.0.1', port=int(sys.argv[1]))"
+    )
+    return ServerSpec(name, in_python(places, code), is_tcp=True)
+
+
+def pyruvate(
+    name: str, scenario: Scenario, places: Places, threads: int, has_log: bool
+) -> ServerSpec:
+    """A connection per request, its default: told otherwise it hung at the second request."""
+    module, app = scenario.app.split(":")
+    code = f"import sys, pyruvate, {module}; pyruvate.serve({module}.{app}, sys.argv[1], {threads})"
+    return ServerSpec(name, in_python(places, code), reuse=1)
+
+
+def granian(
+    name: str, scenario: Scenario, places: Places, threads: int, has_log: bool
+) -> ServerSpec:
+    """In its cheapest mode for one process; its default runtime mode cost 6 % more."""
+    return ServerSpec(
+        name,
+        (
+            str(places.peers / "granian"),
+            *("--interface", "wsgi"),
+            *("--uds", "{address}"),
+            *("--workers", "1", "--blocking-threads", str(threads)),
+            *("--http", "1", "--runtime-mode", "st"),
+            # Its limit of open connections: 1,024 unless told otherwise.
+            *("--backlog", "20000", "--backpressure", "20000"),
+            *("--log-level", "info" if has_log else "warning"),
+            *(("--access-log",) if has_log else ()),
+            scenario.app,
         ),
     )
+
+
+def gunicorn(
+    name: str, scenario: Scenario, places: Places, threads: int, has_log: bool
+) -> ServerSpec:
+    """The gthread worker, allowed to keep as many connections as come."""
+    return ServerSpec(
+        name,
+        (
+            str(places.peers / "gunicorn"),
+            *("--worker-class", "gthread"),
+            *("--workers", "1", "--threads", str(threads)),
+            *("--bind", "unix:{address}"),
+            *("--keep-alive", "120", "--worker-connections", "20000"),
+            "--no-control-socket",
+            *(("--access-logfile", str(places.access_log)) if has_log else ()),
+            scenario.app,
+        ),
+    )
+
+
+def uwsgi(name: str, scenario: Scenario, places: Places, threads: int, has_log: bool) -> ServerSpec:
+    """Its HTTP socket, a connection per request: with keep-alive one connection holds a thread."""
+    return ServerSpec(
+        name,
+        (
+            str(places.peers / "uwsgi"),
+            *("--http-socket", "{address}", "--listen", "1024"),
+            *("--processes", "1", "--threads", str(threads)),
+            "--die-on-term",
+            *(("--logto", str(places.access_log)) if has_log else ("--disable-logging",)),
+            *("--wsgi", scenario.app),
+        ),
+        reuse=1,
+    )
+
+
+def udsrv(name: str, scenario: Scenario, places: Places, threads: int, has_log: bool) -> ServerSpec:
+    """The installed command, as in production: every check on, dropped to ``nobody`` by root."""
+    return ServerSpec(
+        name,
+        (
+            str(places.udsrv),
+            *("--socket", "{address}"),
+            *("--workers", "1", "--threads", str(threads)),
+            *("--pythonpath", str(places.app_directory)),
+            *(("--user", places.user) if places.user else ()),
+            *(("--access-logfile", str(places.access_log)) if has_log else ()),
+            scenario.app,
+        ),
+    )
+
+
+PROGRAMS: dict[str, Callable[[str, Scenario, Places, int, bool], ServerSpec]] = {
+    "floor": floor,
+    "bjoern": bjoern,
+    "freastal": freastal,
+    "granian": granian,
+    "gunicorn": gunicorn,
+    "pyruvate": pyruvate,
+    "uwsgi": uwsgi,
+    "udsrv": udsrv,
+}
+
+NGINX_CONFIG = """\
+{user}
+worker_processes 1;
+daemon off;
+pid {directory}/nginx.pid;
+error_log stderr;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    # One connection serves the whole run.
+    keepalive_requests 100000000;
+    client_body_temp_path {directory}/nginx-temp;
+    proxy_temp_path {directory}/nginx-temp;
+    fastcgi_temp_path {directory}/nginx-temp;
+    uwsgi_temp_path {directory}/nginx-temp;
+    scgi_temp_path {directory}/nginx-temp;
+{site}
+}}
+"""
+
+
+def nginx_spec(places: Places) -> ServerSpec:
+    """Write the configuration that udsrv generates, and say how nginx is run with it.
+
+    Its worker keeps our user, so that it can connect to every server's socket.
+    """
+    directory = places.app_directory
+    command = [str(places.udsrv), "gen-nginx", "--socket", str(directory / "bench.sock")]
+    command += ["--server-name", "bench.example", "--listen", f"unix:{directory / 'front.sock'}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"udsrv gen-nginx failed: {done.stderr.strip()}")
+    user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
+    main = directory / "nginx.conf"
+    main.write_text(NGINX_CONFIG.format(directory=directory, user=user, site=done.stdout))
+    nginx = shutil.which("nginx", path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin") or "nginx"
+    return ServerSpec("nginx", (nginx, "-p", str(directory), "-c", str(main), "-e", "stderr"))
 
 
 class RunningServer:
@@ -99,6 +264,10 @@ class RunningServer:
         except OSError as error:
             raise self.failed("a process of it ended while it was measured") from error
 
+    def pss_bytes(self) -> dict[int, int]:
+        """Resident memory of each process, shared pages by their share, by pid; 0 if unreadable."""
+        return {pid: process_pss_bytes(pid) for pid in self.processes()}
+
     def failed(self, what: str) -> ServerFailed:
         """Describe a failure of this server with the end of what it wrote."""
         return ServerFailed(f"{what}; {self._log} ends with:\n{tail(self._log)}")
@@ -114,8 +283,8 @@ class RunningServer:
                 if os.sched_getaffinity(int(task.name)) != {core}:
                     raise self.failed(f"thread {task.name} is not pinned to core {core}")
 
-    def wait_until_ready(self, path: Path) -> None:
-        """Return once a connect to ``path`` succeeds.
+    def wait_until_ready(self, address: str) -> None:
+        """Return once a connect to ``address`` succeeds.
 
         Raises:
             ServerFailed: the server exited, or was not ready in time.
@@ -124,12 +293,12 @@ class RunningServer:
         while time.monotonic() < deadline_s:
             if (code := self._process.poll()) is not None:
                 raise self.failed(f"exited with {code} before it served")
-            with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
-                probe.connect(str(path))
+            with contextlib.suppress(OSError):
+                connected(address).close()
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.01)
-        raise self.failed(f"did not listen on {path} within {START_TIMEOUT_S:.0f} s")
+        raise self.failed(f"did not listen on {address} within {START_TIMEOUT_S:.0f} s")
 
     def stop(self) -> None:
         """End the server: SIGTERM to the started process, SIGKILL to what is left of it later.
@@ -156,13 +325,18 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running(spec: ServerSpec, *, directory: Path, log: Path, core: int) -> Iterator[RunningServer]:
-    """``spec`` serves on ``directory/bench.sock``, pinned to ``core``, until the block ends."""
-    path = directory / "bench.sock"
-    path.unlink(missing_ok=True)
+def running(
+    spec: ServerSpec, address: str, *, directory: Path, log: Path, core: int
+) -> Iterator[RunningServer]:
+    """``spec`` serves on ``address``, pinned to ``core``, until the block ends.
+
+    An address is a path or a port of the loopback interface.
+    """
+    if not address.isdigit():
+        Path(address).unlink(missing_ok=True)
     with log.open("wb") as output, pinned(core):
         process = subprocess.Popen(
-            [part.replace("{socket}", str(path)) for part in spec.command],
+            [part.replace("{address}", address) for part in spec.command],
             cwd=directory,
             env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(directory)},
             stdin=subprocess.DEVNULL,
@@ -171,11 +345,34 @@ def running(spec: ServerSpec, *, directory: Path, log: Path, core: int) -> Itera
         )
     server = RunningServer(process, directory=directory, log=log)
     try:
-        server.wait_until_ready(path)
+        server.wait_until_ready(address)
         server.check_pinned(core)
         yield server
     finally:
         server.stop()
+
+
+def connected(address: str) -> socket.socket:
+    """Connect to a server.
+
+    Raises:
+        OSError: it does not listen.
+    """
+    if address.isdigit():
+        return socket.create_connection(("127.0.0.1", int(address)))
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.connect(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -197,6 +394,16 @@ def process_cpu_ns(pid: int) -> int:
     10 ms.)
     """
     return time.clock_gettime_ns((~pid << 3) | 2)
+
+
+def process_pss_bytes(pid: int) -> int:
+    """Read a process's proportional set size, proc_pid_smaps(5); 0 when we may not."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def descendants(root: int) -> list[int]:
