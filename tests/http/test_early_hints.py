@@ -20,7 +20,7 @@ ONE = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload; as=style\r\
 
 @pytest.fixture(scope="module")
 def server(serve: Callable[..., Udsrv], threads: int) -> Udsrv:
-    return serve("hints:app", "--threads", str(threads), "--early-hints", "on")
+    return serve("hints:app", "--threads", str(threads), "--early-hints")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_without_the_setting_there_are_none(silent: Udsrv):
 @pytest.mark.root
 def test_a_peer_that_is_not_trusted_gets_none(start_udsrv):
     server = start_udsrv(
-        *("hints:app", "--early-hints", "on", "--user", ORDINARY_USER),
+        *("hints:app", "--early-hints", "--user", ORDINARY_USER),
         *("--socket-owner", "games", "--socket-group", "www-data"),
     )
     for user, expected in (("games", b"absent"), ("root", None)):

@@ -87,7 +87,7 @@ def grown(before: dict[str, int], after: dict[str, int], by: int) -> dict[str, i
 
 
 def test_mistakes_and_hang_ups_leave_nothing(serve: Callable[..., Udsrv], threads: int):
-    server = serve("leaks:app", "--threads", str(threads), "--early-hints", "on")
+    server = serve("leaks:app", "--threads", str(threads), "--early-hints")
     workers = server.workers
     rounds = REQUESTS // IN_ROUND // 2  # this runs for two numbers of threads
     for _ in range(rounds // 5):

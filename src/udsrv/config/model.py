@@ -35,7 +35,6 @@ _NAME = Kind("a name of at most 64 letters, digits, '_', '-' and '.'", values.in
 _ASSIGNMENT = Kind("a variable like NAME=VALUE", values.assignment, multiline=True)
 _GLOB = Kind("a variable's name, or a pattern with * and ?", values.variable_glob)
 _LEVEL = values.choice("debug", "info", "warning", "error")
-_SWITCH = values.choice("off", "on")
 
 _MIB = 1024 * 1024
 
@@ -328,7 +327,7 @@ SETTINGS: tuple[Setting, ...] = (
         REST, unset="Nginx's user and the socket's group", many=True, separator=",",
     ),
     Setting(
-        "early_hints", _SWITCH, "off", "on|off",
+        "early_hints", _SWITCH, False, "",
         "Offer wsgi.early_hints to applications; for Nginx 1.29.0 or later alone.",
         REST,
     ),
@@ -383,7 +382,7 @@ class Settings:
     reload: bool
     reload_extra_file: tuple[str, ...]
     trusted_peer: tuple[str, ...]
-    early_hints: str
+    early_hints: bool
     log_level: str
     #: Where each value came from: a flag, a variable, the file's path, or `DEFAULT`.
     origins: Mapping[str, str] = field(compare=False)

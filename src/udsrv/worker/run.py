@@ -79,7 +79,7 @@ def _serve(
         body_buffer=settings.body_buffer,
         trusted_uids=spec.trusted_uids,
         trusted_gids=spec.trusted_gids,
-        early_hints=settings.early_hints == "on",
+        early_hints=settings.early_hints,
         errors=sys.stderr,
     )
     # The engine has its own. A second descriptor would keep a listener that was replaced alive, and
