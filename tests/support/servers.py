@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from support import guardian
 from support.accounts import own_name
 from support.directories import copy_readable, make_directory_of
 from support.log_file import LogFile
@@ -116,4 +117,5 @@ def start(
             start_new_session=True,
             **credentials_of(who),  # type: ignore[call-overload]
         )
+    guardian.end_with_us(process.pid)
     return Udsrv(process, directory, socket, log, notify)

@@ -565,8 +565,11 @@ impl<'a, 'py> Driver<'a, 'py> {
     /// Answer a request that is none, and read nothing of this connection as a request any more.
     fn refuse(&mut self, claim: &mut Claim<'_>, refusal: Refusal) -> Next {
         let status = refusal.status();
-        let log = &self.engine.hooks.log;
-        log.refused(self.py, self.now_ms, status, &refusal.to_string());
+        // A peer may go away; nobody has to look into that.
+        if refusal != Refusal::BodyCut {
+            let log = &self.engine.hooks.log;
+            log.refused(self.py, self.now_ms, status, &refusal.to_string());
+        }
         // A peer that has no room even for this does not read.
         kernel::send(claim.fd(), &response::refusal(status));
         self.begin_to_linger(claim)
