@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import sys
-import tempfile
-from collections.abc import Iterator
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
 from udsrv.ipc import CONTROL_FD, LISTENER_FD, Channel, Kind, Record
 from udsrv.log import INFO, Log
 from udsrv.supervisor.payload import read_payload, require_native
+from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.title import set_title
 
 
@@ -76,18 +74,3 @@ def _run(control: Channel) -> int:
         finally:
             if preloaded is not None:
                 preloaded.give_back_output()
-
-
-@contextlib.contextmanager
-def private_tmpdir() -> Iterator[str | None]:
-    """Yield a temporary directory of the process's own, unless the operator named one."""
-    if "TMPDIR" in os.environ:
-        yield None
-        return
-    path = tempfile.mkdtemp(prefix="udsrv-")
-    os.environ["TMPDIR"] = path
-    tempfile.tempdir = None
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

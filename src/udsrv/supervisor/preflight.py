@@ -9,8 +9,8 @@ import os
 import sys
 
 from udsrv.errors import UdsrvError
-from udsrv.supervisor.boot import private_tmpdir
 from udsrv.supervisor.payload import read_payload, require_native
+from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.worker.target import extend_path, load
 
 

@@ -1,0 +1,59 @@
+"""The temporary directory of a generation, and those that killed ones left."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import pytest
+
+from udsrv.supervisor.tmpdir import PREFIX, private_tmpdir
+
+
+@pytest.fixture
+def parent(tmp_path, monkeypatch):
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield tmp_path
+    os.environ.pop("TMPDIR", None)
+
+
+def test_it_is_ours_alone_and_is_where_temporary_files_go(parent):
+    with private_tmpdir() as path:
+        assert os.path.dirname(path) == str(parent)
+        assert os.stat(path).st_mode & 0o777 == 0o700
+        assert tempfile.gettempdir() == path
+    assert list(parent.iterdir()) == []
+
+
+def test_what_a_killed_generation_left_is_removed(parent):
+    left = parent / f"{PREFIX}left"
+    (left / "deep").mkdir(parents=True)
+    with private_tmpdir():
+        assert not left.exists()
+
+
+def test_the_directory_of_a_running_generation_stays(parent, monkeypatch):
+    with private_tmpdir() as first:
+        monkeypatch.delenv("TMPDIR")
+        monkeypatch.setattr(tempfile, "tempdir", str(parent))
+        with private_tmpdir() as second:
+            assert first != second
+            assert os.path.isdir(first)
+
+
+def test_what_is_called_otherwise_stays(parent):
+    other = parent / "udsrv-clone"
+    other.mkdir()
+    link = parent / f"{PREFIX}link"
+    link.symlink_to(other)
+    with private_tmpdir():
+        assert other.is_dir()
+        assert link.is_symlink()
+
+
+def test_the_operators_directory_is_left_alone(parent, monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/var/tmp")
+    with private_tmpdir() as path:
+        assert path is None
+    assert os.environ["TMPDIR"] == "/var/tmp"
