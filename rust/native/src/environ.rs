@@ -397,7 +397,7 @@ impl Forwarded<'_> {
 }
 
 /// The last element of an `X-Forwarded-For`, which the peer itself has added, if it is an address.
-fn client_address(value: &[u8]) -> Option<&str> {
+pub fn client_address(value: &[u8]) -> Option<&str> {
     let last = value.rsplit(|&byte| byte == b',').next()?;
     let text = str::from_utf8(last.trim_ascii()).ok()?;
     text.parse::<IpAddr>().ok().map(|_| text)

@@ -51,6 +51,8 @@ struct State {
     keeps_alive: bool,
     is_sending: bool,
     failure: Option<Failure>,
+    /// The head that was sent, if somebody wants to see it when the request is over.
+    kept_head: Option<Vec<u8>>,
 }
 
 /// What an answer needs to know of its request.
@@ -146,6 +148,11 @@ pub struct Ended {
     pub is_head_sent: bool,
     pub keeps_alive: bool,
     pub failure: Option<Failure>,
+    pub status: u16,
+    /// The body's bytes that were given to the connection.
+    pub body_bytes: u64,
+    /// The head, if it was to be kept.
+    pub head: Vec<u8>,
     pub write: Option<Py<PyAny>>,
 }
 
@@ -193,6 +200,9 @@ impl State {
                 && !input.is_some_and(|input| input.holds_up(DRAIN_BYTES));
             self.answer
                 .finish(self.framing, length, terms.version, self.keeps_alive);
+            if let Some(kept) = &mut self.kept_head {
+                kept.clone_from(&self.answer.out);
+            }
             self.stage = Stage::Sent;
         }
         let plan: (bool, &[u8]) = match self.framing {
@@ -252,7 +262,7 @@ fn check_length(length: u64, len: u64, piece: Piece) -> Result<(), Mistake> {
 }
 
 impl Exchange {
-    pub fn new(flags: Arc<Flags>, send_timeout: Duration) -> Self {
+    pub fn new(flags: Arc<Flags>, send_timeout: Duration, keeps_head: bool) -> Self {
         let state = State {
             link: None,
             stage: Stage::Silent,
@@ -262,6 +272,7 @@ impl Exchange {
             keeps_alive: false,
             is_sending: false,
             failure: None,
+            kept_head: keeps_head.then(Vec::new),
         };
         Self {
             flags,
@@ -297,6 +308,12 @@ impl Exchange {
             is_head_sent: state.stage == Stage::Sent,
             keeps_alive: state.keeps_alive,
             failure: state.failure,
+            status: state.answer.status,
+            body_bytes: match state.framing {
+                ResponseFraming::NoBody => 0,
+                _ => state.sent,
+            },
+            head: state.kept_head.as_mut().map(mem::take).unwrap_or_default(),
             write: None,
         };
         drop(state);
@@ -523,8 +540,13 @@ pub struct Callables {
 }
 
 impl Callables {
-    pub fn new(py: Python<'_>, flags: Arc<Flags>, send_timeout: Duration) -> PyResult<Self> {
-        let exchange = Bound::new(py, Exchange::new(flags, send_timeout))?;
+    pub fn new(
+        py: Python<'_>,
+        flags: Arc<Flags>,
+        send_timeout: Duration,
+        keeps_head: bool,
+    ) -> PyResult<Self> {
+        let exchange = Bound::new(py, Exchange::new(flags, send_timeout, keeps_head))?;
         Ok(Self {
             start_response: START_RESPONSE.bind(&exchange)?.unbind(),
             write: Some(WRITE.bind(&exchange)?.unbind()),

@@ -81,6 +81,7 @@ _EXAMPLES = {
     "group": "app",
     "name": "app",
     "trusted_peer": ["www-data", "%proxies"],
+    "access_logfile": "/var/log/app/access.log",
 }
 
 

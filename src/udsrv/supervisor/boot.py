@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import CONTROL_FD, LISTENER_FD, Channel, Kind, Record
+from udsrv.ipc import ACCESS_FD, CONTROL_FD, LISTENER_FD, Channel, Kind, Record
 from udsrv.log import INFO, Log
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.title import set_title
@@ -45,8 +45,13 @@ def _run(control: Channel) -> int:
     from udsrv.supervisor.loop import Supervisor
 
     seal_supervisor()
+    access_fd = None
+    if payload.spec.settings.access_logfile is not None:
+        access_fd = ACCESS_FD
+        os.set_inheritable(access_fd, False)
+    listener = socket.socket(fileno=LISTENER_FD)
     with private_tmpdir():
-        return Supervisor(payload.spec, control, socket.socket(fileno=LISTENER_FD)).run()
+        return Supervisor(payload.spec, control, listener, access_fd).run()
 
 
 @contextlib.contextmanager

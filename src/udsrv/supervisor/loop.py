@@ -34,11 +34,18 @@ _REPORTED_CODES = {
 class Supervisor:
     """Keeps the wanted number of workers until the master says stop, or is gone."""
 
-    def __init__(self, spec: WorkerSpec, control: Channel, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        control: Channel,
+        listener: socket.socket,
+        access_fd: int | None,
+    ) -> None:
         self._spec = spec
         self._log = spec.log
         self._control = control
         self._listener = listener
+        self._access_fd = access_fd
         self._pid = os.getpid()
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -131,9 +138,14 @@ class Supervisor:
         try:
             os.dup2(output.write_fd, 1)
             os.dup2(output.write_fd, 2)
-            _close_all_but({0, 1, 2, channel.fileno(), self._listener.fileno()})
+            kept = {0, 1, 2, channel.fileno(), self._listener.fileno()}
+            if self._access_fd is not None:
+                kept.add(self._access_fd)
+            _close_all_but(kept)
             self._reset_signals()
-            code = run_worker(self._spec, slot, channel, self._listener, self._pid)
+            code = run_worker(
+                self._spec, slot, channel, self._listener, self._access_fd, self._pid
+            )
         except BaseException:  # the edge of a process
             sys.excepthook(*sys.exc_info())
         finally:

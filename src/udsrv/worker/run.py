@@ -15,6 +15,7 @@ import traceback
 from types import FrameType
 
 from udsrv import _native
+from udsrv.config import access
 from udsrv.errors import UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import ERROR, INFO, WARNING
@@ -29,6 +30,7 @@ def run_worker(
     slot: int,
     channel: Channel,
     listener: socket.socket,
+    access_fd: int | None,
     supervisor_pid: int,
 ) -> int:
     """Serve until told to stop; return the exit code."""
@@ -37,7 +39,7 @@ def run_worker(
     try:
         seal_worker(supervisor_pid)
         extend_path(spec.settings.chdir, spec.settings.pythonpath)
-        _serve(spec, channel, listener)
+        _serve(spec, channel, listener, access_fd)
     except UdsrvError as error:
         with contextlib.suppress(OSError, ValueError):  # the application may have closed it
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -46,7 +48,9 @@ def run_worker(
     return 0
 
 
-def _serve(spec: WorkerSpec, channel: Channel, listener: socket.socket) -> None:
+def _serve(
+    spec: WorkerSpec, channel: Channel, listener: socket.socket, access_fd: int | None
+) -> None:
     settings = spec.settings
     assert settings.app is not None
     application = load(settings.app)
@@ -72,8 +76,13 @@ def _serve(spec: WorkerSpec, channel: Channel, listener: socket.socket) -> None:
         trusted_uids=spec.trusted_uids,
         trusted_gids=spec.trusted_gids,
         errors=sys.stderr,
+        access_fd=access_fd,
+        access_format=access.pieces(settings.access_logformat),
+        access_json=access.is_json(settings.access_logformat),
     )
-    # The engine has its own. A second descriptor would keep a listener that was replaced alive, and
+    if access_fd is not None:
+        os.close(access_fd)  # the engine has its own
+    # Of this one too. A second descriptor would keep a listener that was replaced alive, and
     # with it the connections in its queue waiting.
     listener.close()
 

@@ -1,0 +1,555 @@
+//! The line of one request in the access log: what is in it and how it is escaped. No I/O, no Python.
+//!
+//! A format is a list of pieces, parsed once by `udsrv.config.access`. What a peer sends is escaped, so
+//! that it can neither end a line nor a quoted part of it: as `\xNN` in text, which is then ASCII, and
+//! as JSON strings of valid UTF-8 in JSON. What is not known is `-` in text and `null` in JSON.
+
+use std::time::Duration;
+
+use http1::{Head, Version};
+
+use crate::environ::client_address;
+use crate::kernel::LocalTime;
+use crate::response::push_decimal;
+
+/// What a peer can make of a line that has to fit a pipe's atomic write (pipe(7), `PIPE_BUF`).
+pub const ATOMIC_LINE_BYTES: usize = libc::PIPE_BUF;
+
+/// The most that a number, a date or the pid takes.
+const FIXED_BYTES: usize = 32;
+
+#[derive(Debug, Eq, PartialEq)]
+enum Piece {
+    Text(Box<[u8]>),
+    /// The client, as a trusted peer names it.
+    Address,
+    /// What only ident (RFC 1413) could tell.
+    RemoteName,
+    /// The user of `Authorization: Basic`.
+    User,
+    Time,
+    RequestLine,
+    Method,
+    Path,
+    Query,
+    Protocol,
+    Status,
+    BodyBytes,
+    /// The same with nothing for 0, as the Common Log Format has it.
+    BodyBytesIfAny,
+    Seconds,
+    Milliseconds,
+    Microseconds,
+    DecimalSeconds,
+    /// A field of the request, named in lower case.
+    Field {
+        name: Box<[u8]>,
+        /// It is believed, and shown, only if the peer is trusted.
+        is_forwarded: bool,
+    },
+    /// A field of the answer, named in lower case.
+    AnswerField(Box<[u8]>),
+    /// One of [`Format::variables`].
+    Variable(usize),
+}
+
+/// How lines look.
+#[derive(Debug)]
+pub struct Format {
+    pieces: Vec<Piece>,
+    is_json: bool,
+    /// What is wanted of the application's `environ`, by name.
+    pub variables: Vec<String>,
+    pub needs_clock: bool,
+    pub needs_answer_head: bool,
+    /// How much of each value an atomic line has room for.
+    atomic_value_bytes: usize,
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub bytes: &'a [u8],
+    /// Its request line is complete; its fields are those that have come.
+    pub head: &'a Head,
+}
+
+/// What is known of a request that has had an answer.
+pub struct Record<'a> {
+    pub request: Option<Request<'a>>,
+    pub is_trusted: bool,
+    pub status: u16,
+    pub body_bytes: u64,
+    pub duration: Option<Duration>,
+    /// The answer's status line and fields, if the format needs them.
+    pub answer_head: &'a [u8],
+    /// As many as [`Format::variables`], or none.
+    pub variables: &'a [Option<String>],
+}
+
+impl Format {
+    /// The format of `pieces`: kind and name of each, in the words of `udsrv.config.access`.
+    ///
+    /// # Errors
+    ///
+    /// The kind that does not exist.
+    pub fn new(pieces: &[(String, String)], is_json: bool) -> Result<Self, String> {
+        let mut format = Self {
+            pieces: Vec::new(),
+            is_json,
+            variables: Vec::new(),
+            needs_clock: false,
+            needs_answer_head: false,
+            atomic_value_bytes: 0,
+        };
+        for (kind, name) in pieces {
+            let piece = format.piece(kind, name).ok_or_else(|| kind.clone())?;
+            format.pieces.push(piece);
+        }
+        format.atomic_value_bytes = format.room_for_values();
+        Ok(format)
+    }
+
+    fn piece(&mut self, kind: &str, name: &str) -> Option<Piece> {
+        let field = |name: &str| Piece::Field {
+            name: name.as_bytes().into(),
+            is_forwarded: matches!(name, "forwarded" | "x-real-ip")
+                || name.starts_with("x-forwarded-"),
+        };
+        let mut timed = |piece| {
+            self.needs_clock = true;
+            piece
+        };
+        Some(match kind {
+            "text" => Piece::Text(name.as_bytes().into()),
+            "h" => Piece::Address,
+            "l" => Piece::RemoteName,
+            "u" => Piece::User,
+            "t" => Piece::Time,
+            "r" => Piece::RequestLine,
+            "m" => Piece::Method,
+            "U" => Piece::Path,
+            "q" => Piece::Query,
+            "H" => Piece::Protocol,
+            "s" => Piece::Status,
+            "B" => Piece::BodyBytes,
+            "b" => Piece::BodyBytesIfAny,
+            "f" => field("referer"),
+            "a" => field("user-agent"),
+            "T" => timed(Piece::Seconds),
+            "M" => timed(Piece::Milliseconds),
+            "D" => timed(Piece::Microseconds),
+            "L" => timed(Piece::DecimalSeconds),
+            // It is this process that writes the lines.
+            "p" => {
+                let pid = std::process::id();
+                let text = if self.is_json {
+                    pid.to_string()
+                } else {
+                    format!("<{pid}>")
+                };
+                Piece::Text(text.into_bytes().into())
+            }
+            "i" => field(name),
+            "o" => {
+                self.needs_answer_head = true;
+                Piece::AnswerField(name.as_bytes().into())
+            }
+            "e" => {
+                self.variables.push(name.to_owned());
+                Piece::Variable(self.variables.len() - 1)
+            }
+            _ => return None,
+        })
+    }
+
+    fn room_for_values(&self) -> usize {
+        let (mut fixed, mut values) = (1, 0);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => fixed += text.len(),
+                Piece::Address
+                | Piece::User
+                | Piece::RequestLine
+                | Piece::Method
+                | Piece::Path
+                | Piece::Query
+                | Piece::Field { .. }
+                | Piece::AnswerField(_)
+                | Piece::Variable(_) => values += 1,
+                _ => fixed += FIXED_BYTES,
+            }
+        }
+        // Quotes, and the mark of what was cut off.
+        (ATOMIC_LINE_BYTES.saturating_sub(fixed) / values.max(1)).saturating_sub(8)
+    }
+
+    /// `time` as this format writes it.
+    pub fn render_time(&self, time: &LocalTime, out: &mut Vec<u8>) {
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let LocalTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            offset_s,
+        } = *time;
+        let sign = if offset_s < 0 { '-' } else { '+' };
+        let (east_h, east_m) = (
+            offset_s.unsigned_abs() / 3600,
+            offset_s.unsigned_abs() / 60 % 60,
+        );
+        out.clear();
+        let text = if self.is_json {
+            format!(
+                "\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}\
+                 {sign}{east_h:02}:{east_m:02}\""
+            )
+        } else {
+            let name = MONTHS
+                .get(usize::from(month).wrapping_sub(1))
+                .unwrap_or(&"-");
+            format!(
+                "[{day:02}/{name}/{year:04}:{hour:02}:{minute:02}:{second:02} \
+                 {sign}{east_h:02}{east_m:02}]"
+            )
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Append the line of `record`, with its end. With `is_atomic` it is at most
+    /// [`ATOMIC_LINE_BYTES`] long: what would be longer has its values cut, and says so with `...`.
+    pub fn push_line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &[u8], is_atomic: bool) {
+        let start = out.len();
+        self.push_pieces(out, record, time, usize::MAX);
+        if !is_atomic || out.len() - start <= ATOMIC_LINE_BYTES {
+            return;
+        }
+        out.truncate(start);
+        self.push_pieces(out, record, time, self.atomic_value_bytes);
+        if out.len() - start > ATOMIC_LINE_BYTES {
+            // The format alone has no room in it.
+            out.truncate(start + ATOMIC_LINE_BYTES - 1);
+            out.push(b'\n');
+        }
+    }
+
+    fn push_pieces(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &[u8], value_bytes: usize) {
+        let mut sink = Sink {
+            out,
+            is_json: self.is_json,
+            value_bytes,
+            room: value_bytes,
+        };
+        for piece in &self.pieces {
+            sink.piece(piece, record, time);
+        }
+        out.push(b'\n');
+    }
+}
+
+impl<'a> Request<'a> {
+    fn method(self) -> &'a [u8] {
+        self.head.method.of(self.bytes)
+    }
+
+    fn protocol(self) -> &'static [u8] {
+        match self.head.version {
+            Version::Http10 => b"HTTP/1.0",
+            Version::Http11 => b"HTTP/1.1",
+        }
+    }
+
+    /// The values of all fields with this name, which is in lower case.
+    fn values(self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.head.fields.iter().filter_map(move |field| {
+            let found = field.name.of(self.bytes);
+            (found.len() == name.len() && found.eq_ignore_ascii_case(name))
+                .then(|| field.value.of(self.bytes))
+        })
+    }
+
+    fn address(self) -> Option<&'a str> {
+        self.values(b"x-forwarded-for")
+            .last()
+            .and_then(client_address)
+    }
+}
+
+/// Where a line's pieces go.
+struct Sink<'o> {
+    out: &'o mut Vec<u8>,
+    is_json: bool,
+    value_bytes: usize,
+    /// What is left of it for the value at hand.
+    room: usize,
+}
+
+impl Sink<'_> {
+    #[inline]
+    fn piece(&mut self, piece: &Piece, record: &Record<'_>, time: &[u8]) {
+        let request = record.request;
+        match piece {
+            Piece::Text(text) => self.out.extend_from_slice(text),
+            Piece::Address => {
+                let address = request
+                    .filter(|_| record.is_trusted)
+                    .and_then(Request::address);
+                self.value(address.map(str::as_bytes));
+            }
+            Piece::RemoteName => self.value(None),
+            Piece::User => self.user(request),
+            Piece::Time => self.out.extend_from_slice(time),
+            Piece::RequestLine => match request {
+                None => self.value(None),
+                Some(request) => {
+                    self.open();
+                    self.push(request.method());
+                    self.push(b" ");
+                    self.push(request.head.target.of(request.bytes));
+                    self.push(b" ");
+                    self.push(request.protocol());
+                    self.close();
+                }
+            },
+            Piece::Method => self.value(request.map(Request::method)),
+            Piece::Path => {
+                self.value(request.map(|request| request.head.path.of(request.bytes)));
+            }
+            Piece::Query => {
+                self.value(request.map(|request| request.head.query.of(request.bytes)));
+            }
+            Piece::Protocol => self.value(request.map(Request::protocol)),
+            Piece::Status => push_decimal(self.out, u64::from(record.status)),
+            Piece::BodyBytes => push_decimal(self.out, record.body_bytes),
+            Piece::BodyBytesIfAny => {
+                self.number(Some(record.body_bytes).filter(|&bytes| bytes > 0));
+            }
+            Piece::Seconds => self.number(record.duration.map(|duration| duration.as_secs())),
+            Piece::Milliseconds => self.duration(record, Duration::as_millis),
+            Piece::Microseconds => self.duration(record, Duration::as_micros),
+            Piece::DecimalSeconds => {
+                self.number(record.duration.map(|duration| duration.as_secs()));
+                if let Some(duration) = record.duration {
+                    // A one in front keeps the zeros, and becomes the point.
+                    let at = self.out.len();
+                    push_decimal(self.out, 1_000_000 + u64::from(duration.subsec_micros()));
+                    self.out[at] = b'.';
+                }
+            }
+            Piece::Field { name, is_forwarded } => {
+                let request = request.filter(|_| record.is_trusted || !is_forwarded);
+                match request {
+                    None => self.value(None),
+                    Some(request) => self.joined(request.values(name)),
+                }
+            }
+            Piece::AnswerField(name) => self.joined(answer_values(record.answer_head, name)),
+            Piece::Variable(index) => {
+                let variable = record.variables.get(*index).and_then(Option::as_ref);
+                self.value(variable.map(String::as_bytes));
+            }
+        }
+    }
+
+    fn number(&mut self, number: Option<u64>) {
+        match number {
+            Some(number) => push_decimal(self.out, number),
+            None => self.value(None),
+        }
+    }
+
+    fn duration(&mut self, record: &Record<'_>, unit: impl Fn(&Duration) -> u128) {
+        let count = record.duration.as_ref().map(unit);
+        self.number(count.map(|count| u64::try_from(count).unwrap_or(u64::MAX)));
+    }
+
+    fn user(&mut self, request: Option<Request<'_>>) {
+        let value = request.and_then(|request| request.values(b"authorization").last());
+        let mut user = Vec::new();
+        let is_known = value.is_some_and(|value| push_basic_user(&mut user, value));
+        self.value(
+            is_known
+                .then_some(&user[..])
+                .filter(|user| !user.is_empty()),
+        );
+    }
+
+    /// The values of a field that may have come more than once, as the application sees them.
+    fn joined<'v>(&mut self, mut values: impl Iterator<Item = &'v [u8]>) {
+        let Some(first) = values.next() else {
+            return self.value(None);
+        };
+        self.open();
+        self.push(first);
+        for value in values {
+            self.push(b",");
+            self.push(value);
+        }
+        self.close();
+    }
+
+    #[inline]
+    fn value(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(value) => {
+                self.open();
+                self.push(value);
+                self.close();
+            }
+            None if self.is_json => self.out.extend_from_slice(b"null"),
+            None => self.out.push(b'-'),
+        }
+    }
+
+    #[inline]
+    fn open(&mut self) {
+        self.room = self.value_bytes;
+        if self.is_json {
+            self.out.push(b'"');
+        }
+    }
+
+    #[inline]
+    fn close(&mut self) {
+        if self.is_json {
+            self.out.push(b'"');
+        }
+    }
+
+    /// Append a part of a value, escaped.
+    #[inline]
+    fn push(&mut self, part: &[u8]) {
+        if part.len() <= self.room && is_plain(part) {
+            self.out.extend_from_slice(part);
+            self.room -= part.len();
+        } else if self.is_json {
+            self.push_json(part);
+        } else {
+            self.push_text(part);
+        }
+    }
+
+    /// Append what stands for one character. False when there is no room, which is said once.
+    fn push_character(&mut self, written: &[u8]) -> bool {
+        if self.room == 0 {
+            return false;
+        }
+        let fits = written.len() <= self.room;
+        if fits {
+            self.out.extend_from_slice(written);
+            self.room -= written.len();
+        } else {
+            self.out.extend_from_slice(b"...");
+            self.room = 0;
+        }
+        fits
+    }
+
+    #[cold]
+    fn push_text(&mut self, part: &[u8]) {
+        for byte in part {
+            let written = *byte;
+            let fits = if is_plain(&[written]) {
+                self.push_character(&[written])
+            } else {
+                let [high, low] = hex(written);
+                self.push_character(&[b'\\', b'x', high, low])
+            };
+            if !fits {
+                return;
+            }
+        }
+    }
+
+    #[cold]
+    fn push_json(&mut self, part: &[u8]) {
+        let mut utf8 = [0; 4];
+        for chunk in part.utf8_chunks() {
+            let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+            for character in chunk.valid().chars().chain(broken) {
+                let fits = match character {
+                    '"' => self.push_character(b"\\\""),
+                    '\\' => self.push_character(b"\\\\"),
+                    // With the C1 controls, which some terminals obey.
+                    control if control.is_control() => {
+                        let [high, low] = hex(u8::try_from(u32::from(control)).unwrap_or(0));
+                        self.push_character(&[b'\\', b'u', b'0', b'0', high, low])
+                    }
+                    other => self.push_character(other.encode_utf8(&mut utf8).as_bytes()),
+                };
+                if !fits {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Whether every byte stands for itself in both forms: printable ASCII but for quote and backslash.
+#[inline]
+fn is_plain(part: &[u8]) -> bool {
+    // Without a way out, so that several bytes are looked at together.
+    let odd = part.iter().fold(0, |odd, &byte| {
+        odd | u8::from(!(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\')
+    });
+    odd == 0
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [
+        DIGITS[usize::from(byte >> 4)],
+        DIGITS[usize::from(byte & 15)],
+    ]
+}
+
+/// The values of a field in the head of an answer that we have rendered.
+fn answer_values<'a>(head: &'a [u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    head.split(|&byte| byte == b'\n')
+        .skip(1)
+        .filter_map(move |line| {
+            let line = line.strip_suffix(b"\r")?;
+            let (found, value) = line.split_at_checked(name.len())?;
+            let value = value.strip_prefix(b": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+}
+
+/// Append the user of an `Authorization` field's value. Whether it is one of RFC 7617.
+#[cold]
+fn push_basic_user(user: &mut Vec<u8>, value: &[u8]) -> bool {
+    let Some((scheme, rest)) = value.split_at_checked(6) else {
+        return false;
+    };
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return false;
+    }
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in rest.trim_ascii() {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return false,
+        };
+        bits = bits << 6 | u32::from(six);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            let byte = u8::try_from(bits >> count & 255).unwrap_or(0);
+            if byte == b':' {
+                // The password never is in the log, nor in our memory.
+                return true;
+            }
+            user.push(byte);
+        }
+    }
+    false
+}
