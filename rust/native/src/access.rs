@@ -244,6 +244,7 @@ impl Format {
             is_json: self.is_json,
             value_bytes,
             room: value_bytes,
+            is_cut: false,
         };
         for piece in &self.pieces {
             sink.piece(piece, record, time);
@@ -287,6 +288,8 @@ struct Sink<'o> {
     value_bytes: usize,
     /// What is left of it for the value at hand.
     room: usize,
+    /// It had no more, and that is said.
+    is_cut: bool,
 }
 
 impl Sink<'_> {
@@ -409,6 +412,7 @@ impl Sink<'_> {
     #[inline]
     fn open(&mut self) {
         self.room = self.value_bytes;
+        self.is_cut = false;
         if self.is_json {
             self.out.push(b'"');
         }
@@ -424,7 +428,7 @@ impl Sink<'_> {
     /// Append a part of a value, escaped.
     #[inline]
     fn push(&mut self, part: &[u8]) {
-        if part.len() <= self.room && is_plain(part) {
+        if part.len() <= self.room && !self.is_cut && is_plain(part) {
             self.out.extend_from_slice(part);
             self.room -= part.len();
         } else if self.is_json {
@@ -436,18 +440,17 @@ impl Sink<'_> {
 
     /// Append what stands for one character. False when there is no room, which is said once.
     fn push_character(&mut self, written: &[u8]) -> bool {
-        if self.room == 0 {
+        if self.is_cut {
             return false;
         }
-        let fits = written.len() <= self.room;
-        if fits {
-            self.out.extend_from_slice(written);
-            self.room -= written.len();
-        } else {
+        if written.len() > self.room {
             self.out.extend_from_slice(b"...");
-            self.room = 0;
+            self.is_cut = true;
+            return false;
         }
-        fits
+        self.out.extend_from_slice(written);
+        self.room -= written.len();
+        true
     }
 
     #[cold]
@@ -552,4 +555,214 @@ fn push_basic_user(user: &mut Vec<u8>, value: &[u8]) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use http1::{HeadParser, Limits, Progress};
+
+    use super::*;
+
+    const HEAD: &[u8] =
+        b"GET /a?b=c HTTP/1.0\r\nHost: x\r\nX: 1\r\nx: 2\r\nUser-Agent: \"\xff\t\"\r\n\
+        X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Host: shop\r\n\r\n";
+
+    const NOBODY: Record<'_> = Record {
+        request: None,
+        is_trusted: true,
+        status: 400,
+        body_bytes: 0,
+        duration: None,
+        answer_head: b"",
+        variables: &[],
+    };
+
+    fn parser(head: &[u8]) -> HeadParser {
+        let limits = Limits {
+            request_line: 8192,
+            fields: 100,
+            field_size: 8192,
+            head: 65536,
+            body: 0,
+        };
+        let mut parser = HeadParser::new();
+        assert_eq!(parser.advance(head, &limits), Ok(Progress::Complete));
+        parser
+    }
+
+    /// Pieces separated by spaces: an atom, or an atom and a name with a colon between.
+    fn format(pieces: &str, is_json: bool) -> Format {
+        let mut list = Vec::new();
+        for piece in pieces.split(' ') {
+            let (kind, name) = piece.split_once(':').unwrap_or((piece, ""));
+            if !list.is_empty() {
+                list.push(("text".to_owned(), " ".to_owned()));
+            }
+            list.push((kind.to_owned(), name.to_owned()));
+        }
+        Format::new(&list, is_json).unwrap()
+    }
+
+    fn line(format: &Format, record: &Record<'_>, is_atomic: bool) -> String {
+        let mut out = b"before\n".to_vec();
+        format.push_line(&mut out, record, b"[now]", is_atomic);
+        let text = String::from_utf8(out).unwrap();
+        text.strip_prefix("before\n").unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_a_peer_sends_can_end_neither_a_line_nor_its_quotes() {
+        let parser = parser(HEAD);
+        let record = Record {
+            request: Some(Request {
+                bytes: HEAD,
+                head: parser.head(),
+            }),
+            ..NOBODY
+        };
+        assert_eq!(
+            line(&format("h r i:x a q", false), &record, false),
+            "10.0.0.1 GET /a?b=c HTTP/1.0 1,2 \\x22\\xff\\x09\\x22 b=c\n"
+        );
+        assert_eq!(
+            line(&format("h r i:x a i:y", true), &record, false),
+            "\"10.0.0.1\" \"GET /a?b=c HTTP/1.0\" \"1,2\" \"\\\"\u{fffd}\\u0009\\\"\" null\n"
+        );
+    }
+
+    #[test]
+    fn what_a_stranger_says_of_its_client_is_not_shown() {
+        let parser = parser(HEAD);
+        let record = Record {
+            request: Some(Request {
+                bytes: HEAD,
+                head: parser.head(),
+            }),
+            is_trusted: false,
+            ..NOBODY
+        };
+        let format = format("h i:x-forwarded-for i:x-forwarded-host i:host", false);
+        assert_eq!(line(&format, &record, false), "- - - x\n");
+    }
+
+    #[test]
+    fn what_is_not_known_is_said_so() {
+        let pieces = "h l u t r m U q H s B b f a T D M L i:x o:x e:x";
+        let unknown = "- - - [now] - - - - - 400 0 - - - - - - - - - -\n";
+        assert_eq!(line(&format(pieces, false), &NOBODY, false), unknown);
+        let json = unknown.replace(" -", " null").replacen('-', "null", 1);
+        assert_eq!(line(&format(pieces, true), &NOBODY, false), json);
+    }
+
+    #[test]
+    fn durations_are_rounded_down_and_keep_their_zeros() {
+        let record = Record {
+            duration: Some(Duration::from_micros(2_000_345)),
+            ..NOBODY
+        };
+        assert_eq!(
+            line(&format("T M D L", false), &record, false),
+            "2 2000 2000345 2.000345\n"
+        );
+    }
+
+    #[test]
+    fn fields_of_the_answer_are_found_by_their_whole_name() {
+        let record = Record {
+            answer_head: b"HTTP/1.1 200 OK\r\nX-Y: no\r\nx: yes\r\nX: too\r\n\r\n",
+            ..NOBODY
+        };
+        assert_eq!(
+            line(&format("o:x o:x-y o:x-", false), &record, false),
+            "yes,too no -\n"
+        );
+    }
+
+    #[test]
+    fn a_line_that_must_not_be_split_is_short_enough_and_stays_well_formed() {
+        for value in [&b"a"[..], b"\"", b"\xff", "\u{1f600}".as_bytes()] {
+            let name = value.repeat(4000);
+            let head = [b"GET / HTTP/1.0\r\nUser-Agent: ", &name[..], b"\r\n\r\n"].concat();
+            let limits = Limits {
+                request_line: 8192,
+                fields: 100,
+                field_size: 1 << 20,
+                head: 1 << 20,
+                body: 0,
+            };
+            let mut parser = HeadParser::new();
+            assert_eq!(parser.advance(&head, &limits), Ok(Progress::Complete));
+            let record = Record {
+                request: Some(Request {
+                    bytes: &head,
+                    head: parser.head(),
+                }),
+                ..NOBODY
+            };
+            for is_json in [false, true] {
+                let format = format("a r s", is_json);
+                let text = line(&format, &record, true);
+                assert!(text.len() <= ATOMIC_LINE_BYTES, "{}", text.len());
+                assert!(text.contains("GET / HTTP/1.0"), "{text}");
+                assert!(text.ends_with(" 400\n"), "{text}");
+                let is_cut = line(&format, &record, false).len() > ATOMIC_LINE_BYTES;
+                assert_eq!(text.contains("..."), is_cut);
+            }
+        }
+    }
+
+    #[test]
+    fn a_format_without_room_is_cut_at_the_end_of_a_line() {
+        let text = "x".repeat(5000);
+        let format = Format::new(&[("text".to_owned(), text)], false).unwrap();
+        let text = line(&format, &NOBODY, true);
+        assert_eq!(text.len(), ATOMIC_LINE_BYTES);
+        assert!(text.ends_with("x\n"));
+    }
+
+    #[test]
+    fn users_are_those_of_basic_authentication() {
+        for (value, expected) in [
+            (&b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="[..], Some("Aladdin")), // RFC 7617 2
+            (b"bASIC  Og==", Some("")),
+            (b"Basic QWxhZGRpbg==", None),
+            (b"Basic !", None),
+            (b"Bearer QWxhZGRpbjo=", None),
+            (b"Basic", None),
+        ] {
+            let mut user = Vec::new();
+            let is_known = push_basic_user(&mut user, value);
+            let user = String::from_utf8(user).unwrap();
+            assert_eq!(is_known.then_some(&user[..]), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn times_say_how_far_they_are_from_utc() {
+        let mut out = Vec::new();
+        let time = LocalTime {
+            year: 2026,
+            month: 3,
+            day: 9,
+            hour: 4,
+            minute: 5,
+            second: 6,
+            offset_s: -12_600,
+        };
+        format("t", false).render_time(&time, &mut out);
+        assert_eq!(out, b"[09/Mar/2026:04:05:06 -0330]");
+        format("t", true).render_time(&time, &mut out);
+        assert_eq!(out, b"\"2026-03-09T04:05:06-03:30\"");
+    }
+
+    #[test]
+    fn only_known_kinds_are_taken_and_needs_are_known() {
+        let unknown = Format::new(&[("x".to_owned(), String::new())], false);
+        assert_eq!(unknown.err(), Some("x".to_owned()));
+        let plain = format("h r s", false);
+        assert!(!plain.needs_clock && !plain.needs_answer_head && plain.variables.is_empty());
+        let all = format("L o:x e:REMOTE_USER e:y", false);
+        assert!(all.needs_clock && all.needs_answer_head);
+        assert_eq!(all.variables, ["REMOTE_USER", "y"]);
+    }
 }

@@ -354,3 +354,57 @@ impl Losses {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_ends_at_a_line() {
+        assert_eq!(whole_lines(b"one\ntwo\n", 100), 8);
+        assert_eq!(whole_lines(b"one\ntwo\n", 7), 4);
+        assert_eq!(whole_lines(b"one\ntwo\n", 4), 4);
+        assert_eq!(count_lines(b"one\ntwo\n"), 2);
+        assert_eq!(count_lines(b""), 0);
+    }
+
+    #[test]
+    fn losses_are_said_when_they_begin_and_counted_when_they_end() {
+        let mut losses = Losses::default();
+        let now = Instant::now();
+        losses.is_failing = true;
+        losses.add(3, "no space");
+        let text = losses.first_text(now).unwrap();
+        assert_eq!(
+            text,
+            "the access log can't be written, its lines are lost: no space"
+        );
+        assert_eq!(losses.next_text(now, false), None);
+        losses.add(4, "no space");
+        assert_eq!(losses.first_text(now + SILENCE), None);
+        losses.is_failing = false;
+        let text = losses.next_text(now, false).unwrap();
+        assert_eq!(text, "the access log has lost 7 lines: no space");
+        assert_eq!(losses.next_text(now + SILENCE, true), None);
+    }
+
+    #[test]
+    fn losses_that_come_and_go_are_said_rarely_and_none_is_forgotten() {
+        let mut losses = Losses::default();
+        let now = Instant::now();
+        losses.add(1, "slow");
+        let text = losses.next_text(now, false).unwrap();
+        assert_eq!(text, "the access log has lost 1 line: slow");
+        losses.add(1, "slow");
+        assert_eq!(losses.next_text(now, false), None);
+        losses.is_failing = true;
+        losses.add(1, "slow");
+        assert_eq!(losses.first_text(now), None);
+        losses.is_failing = false;
+        let text = losses.next_text(now + SILENCE, false).unwrap();
+        assert_eq!(text, "the access log has lost 2 lines: slow");
+        losses.add(1, "slow");
+        let text = losses.next_text(now + SILENCE, true).unwrap();
+        assert_eq!(text, "the access log has lost 1 line: slow");
+    }
+}

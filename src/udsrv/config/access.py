@@ -2,7 +2,7 @@
 
 Runs as: root while the master starts (which checks the text), the app's user in a worker (which
 hands the pieces to the engine). Imports the standard library only. What each atom is stands in
-``docs/http-support.md``; how it is written, in ``rust/native/src/access.rs``.
+``docs/access-log.md``; how it is written, in ``rust/native/src/access.rs``.
 """
 
 from __future__ import annotations

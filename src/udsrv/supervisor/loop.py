@@ -143,9 +143,7 @@ class Supervisor:
                 kept.add(self._access_fd)
             _close_all_but(kept)
             self._reset_signals()
-            code = run_worker(
-                self._spec, slot, channel, self._listener, self._access_fd, self._pid
-            )
+            code = run_worker(self._spec, slot, channel, self._listener, self._access_fd, self._pid)
         except BaseException:  # the edge of a process
             sys.excepthook(*sys.exc_info())
         finally:
