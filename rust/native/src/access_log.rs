@@ -242,8 +242,9 @@ impl Writer<'_> {
                     lines = &lines[piece.len()..];
                     self.losses.is_failing = false;
                 }
-                Err(error) => {
-                    self.losses.add(count_lines(lines), &error.to_string());
+                Err((error, written)) => {
+                    let lost = count_lines(after_whole_lines(lines, written));
+                    self.losses.add(lost, &error.to_string());
                     self.losses.is_failing = true;
                     if let Some(text) = self.losses.first_text(Instant::now()) {
                         say(&text);
@@ -254,7 +255,8 @@ impl Writer<'_> {
         }
     }
 
-    fn write_piece(&mut self, piece: &[u8]) -> io::Result<()> {
+    /// Write `piece`, or say why not, and how much of it is written all the same.
+    fn write_piece(&mut self, piece: &[u8]) -> Result<(), (io::Error, usize)> {
         let fd = self.log.fd.as_raw_fd();
         let repaired;
         let mut rest = piece;
@@ -263,21 +265,24 @@ impl Writer<'_> {
             repaired = [b"\n", piece].concat();
             rest = &repaired;
         }
+        let written = |rest: &[u8]| piece.len().saturating_sub(rest.len());
         while !rest.is_empty() {
             // A descriptor that others share stays as it is, so that it may be one whose writes wait.
             while !self.log.is_file
                 && !matches!(kernel::wait_for(fd, libc::POLLOUT, PATIENCE), Waited::Ready)
             {
                 if self.log.is_ending() {
-                    return Err(io::Error::from(io::ErrorKind::WouldBlock));
+                    let error = io::Error::from(io::ErrorKind::WouldBlock);
+                    return Err((error, written(rest)));
                 }
             }
             match kernel::write(fd, rest) {
                 Ok(count) => rest = &rest[count..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && !self.log.is_ending() => {}
                 Err(error) => {
                     self.is_damaged = true;
-                    return Err(error);
+                    return Err((error, written(rest)));
                 }
             }
         }
@@ -293,6 +298,17 @@ fn whole_lines(lines: &[u8], limit: usize) -> usize {
     }
     let end = lines[..limit].iter().rposition(|&byte| byte == b'\n');
     end.map_or(limit, |end| end + 1)
+}
+
+/// What follows the lines of which the first `written` bytes are the start. A line that lacks nothing
+/// but its end counts as one: the next write ends it.
+fn after_whole_lines(lines: &[u8], written: usize) -> &[u8] {
+    let rest = &lines[written.min(lines.len())..];
+    if written > 0 {
+        rest.strip_prefix(b"\n").unwrap_or(rest)
+    } else {
+        rest
+    }
 }
 
 fn count_lines(lines: &[u8]) -> u64 {
@@ -366,6 +382,23 @@ mod tests {
         assert_eq!(whole_lines(b"one\ntwo\n", 4), 4);
         assert_eq!(count_lines(b"one\ntwo\n"), 2);
         assert_eq!(count_lines(b""), 0);
+    }
+
+    #[test]
+    fn a_line_is_lost_unless_all_of_it_is_written() {
+        for (written, lost) in [
+            (0, 2),
+            (1, 2),
+            (2, 2),
+            (3, 1),
+            (4, 1),
+            (6, 1),
+            (7, 0),
+            (8, 0),
+        ] {
+            let rest = after_whole_lines(b"one\ntwo\n", written);
+            assert_eq!(count_lines(rest), lost, "{written}");
+        }
     }
 
     #[test]
