@@ -21,12 +21,12 @@ const FIXED_BYTES: usize = 32;
 #[derive(Debug, Eq, PartialEq)]
 enum Piece {
     Text(Box<[u8]>),
-    /// The client, as a trusted peer names it.
-    Address,
+    /// The client, as a trusted peer names it, in one of [`Format::fields`].
+    Address(usize),
     /// What only ident (RFC 1413) could tell.
     RemoteName,
-    /// The user of `Authorization: Basic`.
-    User,
+    /// The user of `Authorization: Basic`, one of [`Format::fields`].
+    User(usize),
     Time,
     RequestLine,
     Method,
@@ -41,22 +41,44 @@ enum Piece {
     Milliseconds,
     Microseconds,
     DecimalSeconds,
-    /// A field of the request, named in lower case.
-    Field {
-        name: Box<[u8]>,
-        /// It is believed, and shown, only if the peer is trusted.
-        is_forwarded: bool,
-    },
+    /// A field of the request: one of [`Format::fields`].
+    Field(usize),
     /// A field of the answer, named in lower case.
     AnswerField(Box<[u8]>),
     /// One of [`Format::variables`].
     Variable(usize),
 }
 
+/// A field of the request that lines show.
+#[derive(Debug)]
+struct Wanted {
+    /// In lower case.
+    name: Box<[u8]>,
+    /// It is believed, and shown, only if the peer is trusted.
+    is_forwarded: bool,
+}
+
+/// How many of the wanted fields are looked for in one pass; others cost a pass each.
+const PLACES: usize = 8;
+
+/// Where the wanted fields are among those of a request.
+struct Places([Place; PLACES]);
+
+#[derive(Clone, Copy)]
+enum Place {
+    Nowhere,
+    At(usize),
+    /// It came several times.
+    Several,
+}
+
 /// How lines look.
 #[derive(Debug)]
 pub struct Format {
     pieces: Vec<Piece>,
+    fields: Vec<Wanted>,
+    /// A bit for each length that the names of `fields` have, modulo 64.
+    name_lengths: u64,
     is_json: bool,
     /// What is wanted of the application's `environ`, by name.
     pub variables: Vec<String>,
@@ -96,6 +118,8 @@ impl Format {
     pub fn new(pieces: &[(String, String)], is_json: bool) -> Result<Self, String> {
         let mut format = Self {
             pieces: Vec::new(),
+            fields: Vec::new(),
+            name_lengths: 0,
             is_json,
             variables: Vec::new(),
             needs_clock: false,
@@ -111,20 +135,12 @@ impl Format {
     }
 
     fn piece(&mut self, kind: &str, name: &str) -> Option<Piece> {
-        let field = |name: &str| Piece::Field {
-            name: name.as_bytes().into(),
-            is_forwarded: matches!(name, "forwarded" | "x-real-ip")
-                || name.starts_with("x-forwarded-"),
-        };
-        let mut timed = |piece| {
-            self.needs_clock = true;
-            piece
-        };
+        self.needs_clock |= matches!(kind, "T" | "M" | "D" | "L");
         Some(match kind {
             "text" => Piece::Text(name.as_bytes().into()),
-            "h" => Piece::Address,
+            "h" => Piece::Address(self.field("x-forwarded-for")),
             "l" => Piece::RemoteName,
-            "u" => Piece::User,
+            "u" => Piece::User(self.field("authorization")),
             "t" => Piece::Time,
             "r" => Piece::RequestLine,
             "m" => Piece::Method,
@@ -134,12 +150,12 @@ impl Format {
             "s" => Piece::Status,
             "B" => Piece::BodyBytes,
             "b" => Piece::BodyBytesIfAny,
-            "f" => field("referer"),
-            "a" => field("user-agent"),
-            "T" => timed(Piece::Seconds),
-            "M" => timed(Piece::Milliseconds),
-            "D" => timed(Piece::Microseconds),
-            "L" => timed(Piece::DecimalSeconds),
+            "f" => Piece::Field(self.field("referer")),
+            "a" => Piece::Field(self.field("user-agent")),
+            "T" => Piece::Seconds,
+            "M" => Piece::Milliseconds,
+            "D" => Piece::Microseconds,
+            "L" => Piece::DecimalSeconds,
             // It is this process that writes the lines.
             "p" => {
                 let pid = std::process::id();
@@ -150,7 +166,7 @@ impl Format {
                 };
                 Piece::Text(text.into_bytes().into())
             }
-            "i" => field(name),
+            "i" => Piece::Field(self.field(name)),
             "o" => {
                 self.needs_answer_head = true;
                 Piece::AnswerField(name.as_bytes().into())
@@ -163,18 +179,61 @@ impl Format {
         })
     }
 
+    /// The index of the field with this name in `fields`.
+    fn field(&mut self, name: &str) -> usize {
+        let known = |wanted: &Wanted| *wanted.name == *name.as_bytes();
+        if let Some(index) = self.fields.iter().position(known) {
+            return index;
+        }
+        self.name_lengths |= 1 << (name.len() % 64);
+        self.fields.push(Wanted {
+            name: name.as_bytes().into(),
+            is_forwarded: matches!(name, "forwarded" | "x-real-ip")
+                || name.starts_with("x-forwarded-"),
+        });
+        self.fields.len() - 1
+    }
+
+    /// Look for the first of the wanted fields, all in one pass.
+    #[inline]
+    fn places(&self, request: Option<Request<'_>>, is_trusted: bool) -> Places {
+        let mut places = Places([Place::Nowhere; PLACES]);
+        let Some(request) = request else {
+            return places;
+        };
+        for (index, field) in request.head.fields.iter().enumerate() {
+            let name_len = field.name.end - field.name.start;
+            if self.name_lengths >> (name_len % 64) & 1 == 0 {
+                continue;
+            }
+            let name = field.name.of(request.bytes);
+            for (wanted, place) in self.fields.iter().zip(&mut places.0) {
+                if wanted.name.len() == name.len()
+                    && (is_trusted || !wanted.is_forwarded)
+                    && name.eq_ignore_ascii_case(&wanted.name)
+                {
+                    *place = match place {
+                        Place::Nowhere => Place::At(index),
+                        _ => Place::Several,
+                    };
+                }
+            }
+        }
+        places
+    }
+
     fn room_for_values(&self) -> usize {
         let (mut fixed, mut values) = (1, 0);
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => fixed += text.len(),
-                Piece::Address
-                | Piece::User
+                Piece::Address(_)
+                | Piece::User(_)
                 | Piece::RequestLine
                 | Piece::Method
                 | Piece::Path
                 | Piece::Query
-                | Piece::Field { .. }
+                | Piece::Field(_)
                 | Piece::AnswerField(_)
                 | Piece::Variable(_) => values += 1,
                 _ => fixed += FIXED_BYTES,
@@ -240,6 +299,8 @@ impl Format {
 
     fn push_pieces(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &[u8], value_bytes: usize) {
         let mut sink = Sink {
+            format: self,
+            places: self.places(record.request, record.is_trusted),
             out,
             is_json: self.is_json,
             value_bytes,
@@ -266,23 +327,19 @@ impl<'a> Request<'a> {
     }
 
     /// The values of all fields with this name, which is in lower case.
-    fn values(self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    fn values<'n>(self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.head.fields.iter().filter_map(move |field| {
             let found = field.name.of(self.bytes);
             (found.len() == name.len() && found.eq_ignore_ascii_case(name))
                 .then(|| field.value.of(self.bytes))
         })
     }
-
-    fn address(self) -> Option<&'a str> {
-        self.values(b"x-forwarded-for")
-            .last()
-            .and_then(client_address)
-    }
 }
 
 /// Where a line's pieces go.
 struct Sink<'o> {
+    format: &'o Format,
+    places: Places,
     out: &'o mut Vec<u8>,
     is_json: bool,
     value_bytes: usize,
@@ -298,14 +355,15 @@ impl Sink<'_> {
         let request = record.request;
         match piece {
             Piece::Text(text) => self.out.extend_from_slice(text),
-            Piece::Address => {
-                let address = request
-                    .filter(|_| record.is_trusted)
-                    .and_then(Request::address);
+            Piece::Address(index) => {
+                let address = self.last(record, *index).and_then(client_address);
                 self.value(address.map(str::as_bytes));
             }
             Piece::RemoteName => self.value(None),
-            Piece::User => self.user(request),
+            Piece::User(index) => match self.last(record, *index) {
+                None => self.value(None),
+                Some(value) => self.user(value),
+            },
             Piece::Time => self.out.extend_from_slice(time),
             Piece::RequestLine => match request {
                 None => self.value(None),
@@ -344,13 +402,13 @@ impl Sink<'_> {
                     self.out[at] = b'.';
                 }
             }
-            Piece::Field { name, is_forwarded } => {
-                let request = request.filter(|_| record.is_trusted || !is_forwarded);
-                match request {
-                    None => self.value(None),
-                    Some(request) => self.joined(request.values(name)),
+            Piece::Field(index) => match (self.place(*index), request) {
+                (Some(Place::At(at)), Some(request)) => {
+                    self.value(Some(request.head.fields[at].value.of(request.bytes)));
                 }
-            }
+                (Some(Place::Nowhere), _) | (_, None) => self.value(None),
+                _ => self.joined(all_values(self.format, record, *index)),
+            },
             Piece::AnswerField(name) => self.joined(answer_values(record.answer_head, name)),
             Piece::Variable(index) => {
                 let variable = record.variables.get(*index).and_then(Option::as_ref);
@@ -371,10 +429,25 @@ impl Sink<'_> {
         self.number(count.map(|count| u64::try_from(count).unwrap_or(u64::MAX)));
     }
 
-    fn user(&mut self, request: Option<Request<'_>>) {
-        let value = request.and_then(|request| request.values(b"authorization").last());
+    #[inline]
+    fn place(&self, index: usize) -> Option<Place> {
+        self.places.0.get(index).copied()
+    }
+
+    /// The last value of a wanted field.
+    #[inline]
+    fn last<'r>(&self, record: &Record<'r>, index: usize) -> Option<&'r [u8]> {
+        let request = record.request?;
+        match self.place(index) {
+            Some(Place::Nowhere) => None,
+            Some(Place::At(at)) => Some(request.head.fields[at].value.of(request.bytes)),
+            _ => all_values(self.format, record, index).last(),
+        }
+    }
+
+    fn user(&mut self, value: &[u8]) {
         let mut user = Vec::new();
-        let is_known = value.is_some_and(|value| push_basic_user(&mut user, value));
+        let is_known = push_basic_user(&mut user, value);
         self.value(
             is_known
                 .then_some(&user[..])
@@ -493,14 +566,33 @@ impl Sink<'_> {
     }
 }
 
+/// All values of a wanted field, by a pass of their own.
+fn all_values<'r, 'f>(
+    format: &'f Format,
+    record: &Record<'r>,
+    index: usize,
+) -> impl Iterator<Item = &'r [u8]> + use<'r, 'f> {
+    let wanted = &format.fields[index];
+    let is_shown = record.is_trusted || !wanted.is_forwarded;
+    let request = record.request.filter(|_| is_shown);
+    request
+        .into_iter()
+        .flat_map(|request| request.values(&wanted.name))
+}
+
 /// Whether every byte stands for itself in both forms: printable ASCII but for quote and backslash.
 #[inline]
 fn is_plain(part: &[u8]) -> bool {
     // Without a way out, so that several bytes are looked at together.
-    let odd = part.iter().fold(0, |odd, &byte| {
-        odd | u8::from(!(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\')
-    });
-    odd == 0
+    let odd = |byte: u8| {
+        u8::from(byte.wrapping_sub(0x20) >= 0x5f) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+    };
+    let (chunks, rest) = part.as_chunks::<16>();
+    let mut seen = 0;
+    for chunk in chunks {
+        seen |= chunk.iter().fold(0, |seen, &byte| seen | odd(byte));
+    }
+    rest.iter().fold(seen, |seen, &byte| seen | odd(byte)) == 0
 }
 
 fn hex(byte: u8) -> [u8; 2] {
@@ -643,6 +735,29 @@ mod tests {
         };
         let format = format("h i:x-forwarded-for i:x-forwarded-host i:host", false);
         assert_eq!(line(&format, &record, false), "- - - x\n");
+    }
+
+    #[test]
+    fn any_number_of_fields_can_be_shown() {
+        let mut head = b"GET / HTTP/1.0\r\n".to_vec();
+        for index in 0..12 {
+            head.extend_from_slice(format!("X-{index}: a{index}\r\n").as_bytes());
+        }
+        head.extend_from_slice(b"x-11: more\r\nX-3: more\r\n\r\n");
+        let parser = parser(&head);
+        let record = Record {
+            request: Some(Request {
+                bytes: &head,
+                head: parser.head(),
+            }),
+            ..NOBODY
+        };
+        let names = (0..13).map(|index| format!("i:x-{index}"));
+        let format = format(&names.collect::<Vec<_>>().join(" "), false);
+        assert_eq!(
+            line(&format, &record, false),
+            "a0 a1 a2 a3,more a4 a5 a6 a7 a8 a9 a10 a11,more -\n"
+        );
     }
 
     #[test]

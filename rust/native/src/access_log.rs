@@ -1,8 +1,9 @@
-//! The access log of a worker: lines are gathered by the serving threads and written by one of its own.
+//! The access log of a worker: lines are gathered by the serving threads, each in a buffer of its own.
 //!
-//! A serving thread only appends to a buffer of its own, so neither a slow disk nor a full pipe can hold
-//! up a request. Lines that find no room, or can't be written, are lost and counted, and the error log
-//! says so.
+//! To a file that takes them at once, a thread writes its batch itself: handing it to another processor
+//! costs more than the write. All else is done by a thread of the log's own: what is there after a moment,
+//! and whatever may wait or fail. So neither a full pipe nor a disk that has become slow holds up requests.
+//! Lines that find no room, or can't be written, are lost and counted, and the error log says so.
 //!
 //! Lines never mix: every write ends at a line's end; to a file it is an append, which is atomic
 //! (open(2), `O_APPEND`), and to anything else at most `PIPE_BUF` bytes (pipe(7)).
@@ -10,6 +11,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// How often losses are spoken of.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// A file that takes longer for a batch is left to the log's own thread until it is faster.
+const SLOW: Duration = Duration::from_millis(2);
+
 /// How long the last lines may hold up the end of a worker.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -43,6 +48,8 @@ pub struct AccessLog {
     fd: OwnedFd,
     /// Whether `fd` is a file, which takes a batch in one piece.
     is_file: bool,
+    /// Serving threads may write: it is a file, and the last write was fast and complete.
+    is_direct: AtomicBool,
     buffers: Mutex<Vec<Arc<Mutex<Buffer>>>>,
     order: Mutex<Order>,
     /// The order has changed.
@@ -86,9 +93,11 @@ impl AccessLog {
     ///
     /// `fd` can't be looked at.
     pub fn new(format: Format, fd: OwnedFd) -> io::Result<Self> {
+        let is_file = kernel::is_file(fd.as_raw_fd())?;
         Ok(Self {
             format,
-            is_file: kernel::is_file(fd.as_raw_fd())?,
+            is_file,
+            is_direct: AtomicBool::new(is_file),
             fd,
             buffers: Mutex::default(),
             order: Mutex::new(Order::Rest),
@@ -104,6 +113,20 @@ impl AccessLog {
             buffer,
             second: i64::MIN,
             time: Vec::new(),
+        }
+    }
+
+    /// Write a serving thread's batch. What is left is for the log's own thread.
+    fn write_directly(&self, lines: &mut Vec<u8>) {
+        let began = Instant::now();
+        let count = kernel::write(self.fd.as_raw_fd(), lines).unwrap_or(0);
+        if count == lines.len() {
+            lines.clear();
+        } else {
+            lines.drain(..count);
+        }
+        if !lines.is_empty() || began.elapsed() > SLOW {
+            self.is_direct.store(false, Ordering::Release);
         }
     }
 
@@ -174,7 +197,12 @@ impl AccessLog {
                         .losses
                         .add(lost, "they came faster than they could be written");
                 }
+                let began = Instant::now();
                 writer.write_batch(&lines, &say);
+                if self.is_file && !lines.is_empty() {
+                    let is_direct = !writer.is_damaged && began.elapsed() < SLOW;
+                    self.is_direct.store(is_direct, Ordering::Release);
+                }
                 if let Some(text) = writer.losses.next_text(Instant::now(), is_last) {
                     say(&text);
                 }
@@ -207,15 +235,23 @@ impl Pen<'_> {
         self.log
             .format
             .push_line(&mut buffer.lines, record, &self.time, is_atomic);
-        let after = buffer.lines.len();
+        let mut after = buffer.lines.len();
         if after > BUFFER_BYTES {
             buffer.lines.truncate(before);
             buffer.lost += 1;
+            after = before;
+        }
+        if after >= BATCH_BYTES && self.log.is_direct.load(Ordering::Acquire) {
+            self.log.write_directly(&mut buffer.lines);
+            after = buffer.lines.len();
+            if after == 0 {
+                return;
+            }
         }
         drop(buffer);
         if before == 0 {
             self.log.ask(Order::WriteSoon);
-        } else if before < BATCH_BYTES && after >= BATCH_BYTES {
+        } else if after >= BATCH_BYTES {
             self.log.ask(Order::WriteNow);
         }
     }
