@@ -21,10 +21,8 @@ const FIXED_BYTES: usize = 32;
 #[derive(Debug, Eq, PartialEq)]
 enum Piece {
     Text(Box<[u8]>),
-    /// The client, as a trusted peer names it, in one of [`Format::fields`].
-    Address(usize),
-    /// What only ident (RFC 1413) could tell.
-    RemoteName,
+    /// The client, as a trusted peer names it.
+    Address,
     /// The user of `Authorization: Basic`, one of [`Format::fields`].
     User(usize),
     Time,
@@ -100,6 +98,8 @@ pub struct Request<'a> {
 pub struct Record<'a> {
     pub request: Option<Request<'a>>,
     pub is_trusted: bool,
+    /// The client, as a trusted peer names it.
+    pub address: Option<&'a [u8]>,
     pub status: u16,
     pub body_bytes: u64,
     pub duration: Option<Duration>,
@@ -128,7 +128,13 @@ impl Format {
         };
         for (kind, name) in pieces {
             let piece = format.piece(kind, name).ok_or_else(|| kind.clone())?;
-            format.pieces.push(piece);
+            // Texts that meet are one.
+            match (format.pieces.last_mut(), piece) {
+                (Some(Piece::Text(before)), Piece::Text(text)) => {
+                    *before = [&before[..], &text[..]].concat().into();
+                }
+                (_, piece) => format.pieces.push(piece),
+            }
         }
         format.atomic_value_bytes = format.room_for_values();
         Ok(format)
@@ -138,8 +144,10 @@ impl Format {
         self.needs_clock |= matches!(kind, "T" | "M" | "D" | "L");
         Some(match kind {
             "text" => Piece::Text(name.as_bytes().into()),
-            "h" => Piece::Address(self.field("x-forwarded-for")),
-            "l" => Piece::RemoteName,
+            "h" => Piece::Address,
+            // Only ident (RFC 1413) could tell.
+            "l" if self.is_json => Piece::Text(b"null"[..].into()),
+            "l" => Piece::Text(b"-"[..].into()),
             "u" => Piece::User(self.field("authorization")),
             "t" => Piece::Time,
             "r" => Piece::RequestLine,
@@ -209,6 +217,8 @@ impl Format {
             let name = field.name.of(request.bytes);
             for (wanted, place) in self.fields.iter().zip(&mut places.0) {
                 if wanted.name.len() == name.len()
+                    // Tells apart most names of one length, for less than the whole comparison.
+                    && name.first().map(u8::to_ascii_lowercase) == wanted.name.first().copied()
                     && (is_trusted || !wanted.is_forwarded)
                     && name.eq_ignore_ascii_case(&wanted.name)
                 {
@@ -227,7 +237,7 @@ impl Format {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => fixed += text.len(),
-                Piece::Address(_)
+                Piece::Address
                 | Piece::User(_)
                 | Piece::RequestLine
                 | Piece::Method
@@ -319,6 +329,19 @@ impl<'a> Request<'a> {
         self.head.method.of(self.bytes)
     }
 
+    /// The request line without its end; there is one space between its parts.
+    fn line(self) -> &'a [u8] {
+        let (method, target) = (self.head.method, self.head.target);
+        let end = target.end as usize + b" HTTP/1.1".len();
+        &self.bytes[method.start as usize..end]
+    }
+
+    /// The client, if it is named as one.
+    pub fn address(self) -> Option<&'a [u8]> {
+        let last = self.values(b"x-forwarded-for").last();
+        last.and_then(client_address).map(str::as_bytes)
+    }
+
     fn protocol(self) -> &'static [u8] {
         match self.head.version {
             Version::Http10 => b"HTTP/1.0",
@@ -355,28 +378,13 @@ impl Sink<'_> {
         let request = record.request;
         match piece {
             Piece::Text(text) => self.out.extend_from_slice(text),
-            Piece::Address(index) => {
-                let address = self.last(record, *index).and_then(client_address);
-                self.value(address.map(str::as_bytes));
-            }
-            Piece::RemoteName => self.value(None),
+            Piece::Address => self.value(record.address),
             Piece::User(index) => match self.last(record, *index) {
                 None => self.value(None),
                 Some(value) => self.user(value),
             },
             Piece::Time => self.out.extend_from_slice(time),
-            Piece::RequestLine => match request {
-                None => self.value(None),
-                Some(request) => {
-                    self.open();
-                    self.push(request.method());
-                    self.push(b" ");
-                    self.push(request.head.target.of(request.bytes));
-                    self.push(b" ");
-                    self.push(request.protocol());
-                    self.close();
-                }
-            },
+            Piece::RequestLine => self.value(request.map(Request::line)),
             Piece::Method => self.value(request.map(Request::method)),
             Piece::Path => {
                 self.value(request.map(|request| request.head.path.of(request.bytes)));
@@ -385,7 +393,11 @@ impl Sink<'_> {
                 self.value(request.map(|request| request.head.query.of(request.bytes)));
             }
             Piece::Protocol => self.value(request.map(Request::protocol)),
-            Piece::Status => push_decimal(self.out, u64::from(record.status)),
+            Piece::Status => {
+                let digit = |unit: u16| b'0' + u8::try_from(record.status / unit % 10).unwrap_or(0);
+                self.out
+                    .extend_from_slice(&[digit(100), digit(10), digit(1)]);
+            }
             Piece::BodyBytes => push_decimal(self.out, record.body_bytes),
             Piece::BodyBytesIfAny => {
                 self.number(Some(record.body_bytes).filter(|&bytes| bytes > 0));
@@ -662,6 +674,7 @@ mod tests {
     const NOBODY: Record<'_> = Record {
         request: None,
         is_trusted: true,
+        address: None,
         status: 400,
         body_bytes: 0,
         duration: None,
@@ -710,8 +723,10 @@ mod tests {
                 bytes: HEAD,
                 head: parser.head(),
             }),
+            address: Some(b"10.0.0.1"),
             ..NOBODY
         };
+        assert_eq!(record.request.and_then(Request::address), record.address);
         assert_eq!(
             line(&format("h r i:x a q", false), &record, false),
             "10.0.0.1 GET /a?b=c HTTP/1.0 1,2 \\x22\\xff\\x09\\x22 b=c\n"

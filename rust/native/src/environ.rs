@@ -4,6 +4,7 @@
 //! The names of headers are turned into `HTTP_` keys once: they come again with every request.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::str;
 
 use http1::{Head, Version, percent_decode, split_host};
@@ -20,6 +21,8 @@ pub struct Environ {
     values: Values,
     names: NameCache,
     host: Option<HostEntry>,
+    /// Where the address of the last request's client is in its head.
+    client: Option<Range<usize>>,
     /// A path while it is decoded.
     path: Vec<u8>,
 }
@@ -205,6 +208,7 @@ impl Environ {
             },
             names: NameCache::new(),
             host: None,
+            client: None,
             path: Vec::new(),
         })
     }
@@ -220,6 +224,7 @@ impl Environ {
         input: &Bound<'py, PyAny>,
         is_trusted: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
+        self.client = None;
         let environ = python::copy(self.template.bind(py))?;
         python::set(&environ, self.keys.input.bind(py), input)?;
         self.set_request_line(&environ, bytes, head)?;
@@ -252,6 +257,8 @@ impl Environ {
             )?;
         }
         if let Some(client) = forwarded.client.and_then(client_address) {
+            let start = client.as_ptr().addr() - bytes.as_ptr().addr();
+            self.client = Some(start..start + client.len());
             let client = python::latin1(py, client.as_bytes())?;
             python::set(&environ, self.keys.remote_addr.bind(py), &client)?;
         }
@@ -264,6 +271,11 @@ impl Environ {
             None => {}
         }
         Ok(environ)
+    }
+
+    /// What the last `environ` has as `REMOTE_ADDR`, if its request is in `bytes`.
+    pub fn client<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        self.client.clone().and_then(|client| bytes.get(client))
     }
 
     fn set_request_line(

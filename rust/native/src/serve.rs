@@ -196,6 +196,7 @@ impl<'a, 'py> Server<'a, 'py> {
         pen.write(&Record {
             request: Some(request),
             is_trusted,
+            address: self.environ.client(request.bytes),
             status: ended.status,
             body_bytes: ended.body_bytes,
             duration,
@@ -219,6 +220,7 @@ impl<'a, 'py> Server<'a, 'py> {
         pen.write(&Record {
             request,
             is_trusted,
+            address: request.filter(|_| is_trusted).and_then(Request::address),
             status: refusal.status(),
             body_bytes: (answer.len() - head_len) as u64,
             duration: None,
