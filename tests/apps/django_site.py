@@ -23,7 +23,9 @@ settings.configure(
 
 
 def _tell(request: HttpRequest, **_: str) -> HttpResponse:
-    return JsonResponse(told(request.META))
+    # Django has decoded it in place: PEP 3333's form is that of the bytes.
+    path_info = request.META["PATH_INFO"].encode().decode("latin-1")
+    return JsonResponse(told({**request.META, "PATH_INFO": path_info}))
 
 
 def _form(request: HttpRequest) -> HttpResponse:

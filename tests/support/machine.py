@@ -41,7 +41,11 @@ class Machine:
             stderr=self._console,
             start_new_session=True,
         )
-        self._wait_booted()
+        try:
+            self._wait_booted()
+        except BaseException:
+            self._pull_the_plug()
+            raise
 
     def _wait_booted(self) -> None:
         """Return when every unit of the default target has started."""
@@ -64,7 +68,7 @@ class Machine:
 
     def try_run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run ``command`` inside as root, whatever comes of it."""
-        namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        namespaces = ["--root", "--wd", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_PAGER="]
         return subprocess.run(
             ["nsenter", "--target", self._leader, *namespaces, "--", *environment, *command],
@@ -96,7 +100,7 @@ class Machine:
     def copy_in(self, source: Path, target: str) -> None:
         """Put a file into the machine, readable for all."""
         script = 'umask 022; mkdir -p "$(dirname "$0")"; cat >"$0"'
-        inside = ["nsenter", "--target", self._leader, "--mount", "--"]
+        inside = ["nsenter", "--target", self._leader, "--root", "--mount", "--"]
         with source.open("rb") as content:
             subprocess.run([*inside, "sh", "-euc", script, target], stdin=content, check=True)
 
@@ -105,17 +109,20 @@ class Machine:
         self.try_run("systemctl", "reboot")
         self._wait_booted()
 
+    def _pull_the_plug(self) -> None:
+        """Leave nothing running, whatever state the machine is in."""
+        self._host.terminate()
+        self._host.wait(PATIENCE_S)
+        self._notify.close()
+        self._console.close()
+
     def power_off(self, *, keep: bool) -> None:
         """Switch off; ``keep`` leaves the directory with the console and all that was written."""
         try:
             self.try_run("systemctl", "poweroff")
             assert self._host.wait(PATIENCE_S) == 0
         finally:
-            if self._host.poll() is None:
-                self._host.kill()
-                self._host.wait()
-            self._notify.close()
-            self._console.close()
+            self._pull_the_plug()
         if keep:
             print(f"kept: {self.directory}")
         else:

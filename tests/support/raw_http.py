@@ -132,6 +132,8 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self.socket.close()
+        # The reader's own half of the descriptor; without this it stays open until it is collected.
+        self._reader.raw.close()
 
 
 _AS_OTHER_USER = """
@@ -146,8 +148,13 @@ while chunk := client.recv(65536):
 """
 
 
-def request_as(user: str, path: Path, raw: bytes, *, groups: Iterable[int] = ()) -> Response:
-    """Send ``raw`` from a process of ``user`` (with supplementary ``groups``); needs root."""
+def request_as(
+    user: str, path: Path, raw: bytes, *, group: str | None = None, groups: Iterable[str] = ()
+) -> Response:
+    """Send ``raw`` from a process of ``user``; needs root.
+
+    ``group`` is its group instead of the user's primary one, ``groups`` its supplementary ones.
+    """
     who = pwd.getpwnam(user)
     result = subprocess.run(
         ["/usr/bin/python3", "-I", "-c", _AS_OTHER_USER, path, str(PATIENCE_S)],
@@ -155,7 +162,7 @@ def request_as(user: str, path: Path, raw: bytes, *, groups: Iterable[int] = ())
         capture_output=True,
         check=True,
         user=who.pw_uid,
-        group=who.pw_gid,
+        group=group or who.pw_gid,
         extra_groups=list(groups),
     )
     return _parse(io.BufferedReader(io.BytesIO(result.stdout)), "GET")

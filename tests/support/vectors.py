@@ -16,8 +16,12 @@ from support.waiting import PATIENCE_S
 
 _TABLE = Path(__file__).parents[1] / "http" / "vectors.toml"
 
-# Enough for client and server to work side by side, few enough to find a failure's place.
-_IN_FLIGHT = 16
+# Enough for client and server to work side by side, and for the second that a server may take to
+# hang up on who has sent far too much to be shared by many.
+_IN_FLIGHT = 64
+
+# Room for the longest vector: no send waits for a server that reads no more. Linux doubles it.
+_SEND_BUFFER_BYTES = 212_992
 
 # Limits that the server has and a cut should lie beside.
 _LIMITS = (1024, 8192, 65536)
@@ -92,20 +96,20 @@ def _receive_all(client: socket.socket) -> bytes:
     return received
 
 
-def _converse(path: str, scripts: Iterable[tuple[bytes, ...]], *, end: bool) -> Iterator[bytes]:
+def _converse(path: str, scripts: list[tuple[bytes, ...]], *, end: bool) -> Iterator[bytes]:
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in scripts:
             client = stack.enter_context(socket.socket(socket.AF_UNIX))
             client.settimeout(PATIENCE_S)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
             client.connect(path)
             clients.append(client)
-        for parts in itertools.zip_longest(*scripts):
+        for turn, parts in enumerate(zip(*scripts, strict=True)):
             for client, part in zip(clients, parts, strict=True):
-                if part is not None:
-                    _send(client, part)
-            for client in clients:
-                wait_until_read(client)
+                if turn > 0:
+                    wait_until_read(client)
+                _send(client, part)
         if end:
             for client in clients:
                 client.shutdown(socket.SHUT_WR)
@@ -117,6 +121,7 @@ def converse(path: Path, scripts: Iterable[tuple[bytes, ...]], *, end: bool) -> 
     """Yield all that the server answers to each script, on a connection of its own.
 
     A script is what the client sends; each part goes off when the server has read the one before.
+    All scripts have as many parts.
     ``end`` says whether it then shuts its side down; either way it reads until the server hangs up.
     """
     remaining = iter(scripts)

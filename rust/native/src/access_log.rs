@@ -23,7 +23,7 @@ use crate::kernel::{self, Waited};
 use crate::log::Level;
 
 /// A batch of this size is written at once; a smaller one waits for company.
-const BATCH_BYTES: usize = 16 * 1024;
+const BATCH_BYTES: usize = 32 * 1024;
 
 /// The longest that a line waits for company.
 const GATHERING: Duration = Duration::from_millis(100);

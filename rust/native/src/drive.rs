@@ -16,7 +16,7 @@ use crate::body::Incoming;
 use crate::config::{LINGER, LINGER_BYTES};
 use crate::connection::{Discarding, Phase, Receiving, Remainder, Sending, Then};
 use crate::engine::{self, Engine};
-use crate::input::{CONTINUE, Input, Stream, receive_body};
+use crate::input::{CONTINUE, Stream, receive_body};
 use crate::kernel::{self, Received, Sent};
 use crate::response::{self, Refusal};
 use crate::serve::{Body, Served, Server};
@@ -36,6 +36,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How much is read at a time behind a head that has come in part.
 const HEAD_READ_BYTES: usize = 16 * 1024;
+
+/// How often a connection is read before others get their turn, however much it sends.
+const TURNS: u32 = 16;
 
 /// What one thread reads and parses with. A connection has a buffer of its own only while a request
 /// has come in part.
@@ -60,9 +63,9 @@ enum Next {
     Loop,
     /// Nothing until the next event.
     Wait,
+    /// There may be more, but others have waited long enough.
+    Yield,
     Close,
-    /// The descriptor belongs to a thread of the application.
-    Abandon,
 }
 
 /// What became of a request whose head is complete.
@@ -79,8 +82,6 @@ pub struct Driver<'a, 'py> {
     py: Python<'py>,
     engine: &'a Engine,
     server: Server<'a, 'py>,
-    /// The input of a request that is over while it is still read.
-    abandoned: Option<Py<Input>>,
     pub now_ms: u64,
 }
 
@@ -93,7 +94,6 @@ impl<'a, 'py> Driver<'a, 'py> {
             py,
             engine,
             server: Server::new(py, engine)?,
-            abandoned: None,
             now_ms: kernel::now_ms(),
         })
     }
@@ -105,7 +105,14 @@ impl<'a, 'py> Driver<'a, 'py> {
         loop {
             match self.advance(scratch, &mut claim, events, reads_to_end) {
                 Next::Close => return self.close(claim),
-                Next::Abandon => return self.abandon(claim),
+                // The event comes again, behind those of others.
+                Next::Yield => {
+                    let token = claim.token().to_event();
+                    let epoll = &self.engine.epoll;
+                    if epoll.modify(claim.fd(), CONNECTION_EVENTS, token).is_err() {
+                        return self.close(claim);
+                    }
+                }
                 Next::Loop | Next::Wait => {}
             }
             if self.is_unwanted(&mut claim) {
@@ -169,14 +176,6 @@ impl<'a, 'py> Driver<'a, 'py> {
         self.drive(scratch, claim, 0);
     }
 
-    /// Leave the connection to the thread of the application that still reads from it.
-    fn abandon(&mut self, claim: Claim<'_>) {
-        self.engine.epoll.remove(claim.fd());
-        if let (Some(connection), Some(input)) = (claim.take(), self.abandoned.take()) {
-            input.get().abandon(connection.fd);
-        }
-    }
-
     fn close(&mut self, claim: Claim<'_>) {
         claim.close();
         if self.engine.has_listener_chores.load(Ordering::Relaxed) {
@@ -191,9 +190,14 @@ impl<'a, 'py> Driver<'a, 'py> {
         events: u32,
         mut reads_to_end: bool,
     ) -> Next {
+        let mut turns = 0;
         loop {
             let next = match &mut claim.connection().phase {
-                Phase::Idle => self.read(scratch, claim, reads_to_end),
+                Phase::Idle if turns == TURNS => Next::Yield,
+                Phase::Idle => {
+                    turns += 1;
+                    self.read(scratch, claim, reads_to_end)
+                }
                 Phase::Held(bytes) => {
                     let bytes = mem::take(bytes);
                     claim.connection().phase = Phase::Idle;
@@ -432,10 +436,6 @@ impl<'a, 'py> Driver<'a, 'py> {
             Served::Refused(refusal) => {
                 let request = Some(Request { bytes, head });
                 Taken::Left(self.refuse(claim, refusal, request))
-            }
-            Served::InUse(input) => {
-                self.abandoned = Some(input);
-                Taken::Left(Next::Abandon)
             }
             Served::Ends {
                 then,

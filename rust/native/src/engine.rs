@@ -73,9 +73,9 @@ pub struct Engine {
     pub has_listener_chores: AtomicBool,
     /// A descriptor was closed while the listener rests.
     pub has_room: AtomicBool,
-    /// Idle connections are to be closed, and nobody has begun to.
-    pub must_close_idle: AtomicBool,
     closes_idle: AtomicBool,
+    /// When somebody has to look for idle connections to close.
+    idle_check_ms: AtomicU64,
     drain_deadline_ms: AtomicU64,
 }
 
@@ -112,8 +112,8 @@ impl Engine {
             bell,
             has_listener_chores: AtomicBool::new(false),
             has_room: AtomicBool::new(false),
-            must_close_idle: AtomicBool::new(false),
             closes_idle: AtomicBool::new(false),
+            idle_check_ms: AtomicU64::new(u64::MAX),
             drain_deadline_ms: AtomicU64::new(u64::MAX),
         })
     }
@@ -215,7 +215,7 @@ impl Engine {
         }
         if close_idle {
             self.closes_idle.store(true, Ordering::Release);
-            self.must_close_idle.store(true, Ordering::Release);
+            self.idle_check_ms.store(0, Ordering::Release);
         }
         self.slots.timers.note(deadline_ms);
         self.bell.ring();
@@ -250,6 +250,24 @@ impl Engine {
     /// Whether a connection that has had an answer is closed instead of waiting for another request.
     pub fn closes_idle(&self) -> bool {
         self.flags.is_draining() && self.closes_idle.load(Ordering::Acquire)
+    }
+
+    /// Whether the caller is the one thread that has to close the idle connections now.
+    ///
+    /// Again and again: another thread may be just about to let go of one that nobody has closed.
+    pub fn must_close_idle(&self, now_ms: u64) -> bool {
+        const INTERVAL_MS: u64 = 100;
+        let check_ms = self.idle_check_ms.load(Ordering::Acquire);
+        let next_ms = now_ms + INTERVAL_MS;
+        let is_due = now_ms >= check_ms
+            && self
+                .idle_check_ms
+                .compare_exchange(check_ms, next_ms, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok();
+        if is_due {
+            self.slots.timers.note(next_ms);
+        }
+        is_due
     }
 
     pub fn is_past_drain(&self, now_ms: u64) -> bool {

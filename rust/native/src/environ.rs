@@ -1,7 +1,6 @@
 //! The `environ` of a request: PEP 3333 and RFC 3875 4.1.
 //!
 //! It starts as a copy of a template that holds what every request has, and then gets what differs.
-//! The names of headers are turned into `HTTP_` keys once: they come again with every request.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -11,6 +10,7 @@ use http1::{Head, Version, percent_decode, split_host};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::header_names::{NameCache, Role, interned, key_of};
 use crate::python;
 
 /// The objects that a worker's requests share.
@@ -20,7 +20,9 @@ pub struct Environ {
     keys: Keys,
     values: Values,
     names: NameCache,
-    host: Option<HostEntry>,
+    /// The host and the scheme that are in the template, and the last ones that were not.
+    origin: Origin,
+    other_origin: Option<Origin>,
     /// Where the address of the last request's client is in its head.
     client: Option<Range<usize>>,
     /// A path while it is decoded.
@@ -50,132 +52,58 @@ struct Keys {
 struct Values {
     methods: [(&'static [u8], Py<PyString>); 7],
     http10: Py<PyString>,
-    https: Py<PyString>,
-    port_443: Py<PyString>,
     empty: Py<PyString>,
 }
 
-/// The last `Host` that was seen, taken apart.
-struct HostEntry {
+/// What a request was sent to, as `environ` says it.
+struct Origin {
+    /// Empty without a `Host`.
     host: Vec<u8>,
     is_https: bool,
+    scheme: Py<PyString>,
     name: Py<PyString>,
     port: Py<PyString>,
 }
 
-/// What a header is to us.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Role {
-    Plain,
-    Cookie,
-    ForwardedFor,
-    ForwardedProto,
-    /// Another one that only a trusted peer may send.
-    Forwarded,
-}
-
-impl Role {
-    fn of(name: &[u8]) -> Self {
-        const PREFIX: &[u8] = b"x-forwarded-";
-        let lower = name.to_ascii_lowercase();
-        match &lower[..] {
-            b"cookie" => Self::Cookie,
-            b"x-forwarded-for" => Self::ForwardedFor,
-            b"x-forwarded-proto" => Self::ForwardedProto,
-            b"forwarded" | b"x-real-ip" => Self::Forwarded,
-            lower if lower.starts_with(PREFIX) => Self::Forwarded,
-            _ => Self::Plain,
-        }
-    }
-}
-
-/// The key of a header in `environ`.
-fn key_of(name: &[u8]) -> Vec<u8> {
-    let upper = name
-        .iter()
-        .map(|byte| match byte {
-            b'-' => b'_',
-            byte => byte.to_ascii_uppercase(),
-        })
-        .collect::<Vec<_>>();
-    match &upper[..] {
-        b"CONTENT_TYPE" | b"CONTENT_LENGTH" => upper,
-        _ => [b"HTTP_", &upper[..]].concat(),
-    }
-}
-
-/// The keys of the headers seen lately, by their exact bytes. Bounded; holds no values.
-struct NameCache {
-    entries: Box<[Option<NameEntry>]>,
-}
-
-struct NameEntry {
-    name: Box<[u8]>,
-    role: Role,
-    key: Py<PyString>,
-}
-
-impl NameCache {
-    const ENTRIES: usize = 512;
-
-    fn new() -> Self {
-        Self {
-            entries: (0..Self::ENTRIES).map(|_| None).collect(),
-        }
-    }
-
-    /// The place for a name. Its length, first bytes and last bytes tell the usual names apart; a
-    /// collision costs a new key, not a wrong one.
-    #[inline]
-    fn place(name: &[u8]) -> usize {
-        let word = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold(0_u64, |word, &byte| word << 8 | u64::from(byte))
+impl Origin {
+    fn new(py: Python<'_>, host: &[u8], is_https: bool) -> PyResult<Self> {
+        let (name, port) = match host {
+            b"" => (&b"localhost"[..], &b""[..]),
+            host => split_host(host),
         };
-        let (first, last) = if let (Some(first), Some(last)) =
-            (name.first_chunk::<8>(), name.last_chunk::<8>())
-        {
-            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
-        } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>())
-        {
-            (
-                u64::from(u32::from_le_bytes(*first)),
-                u64::from(u32::from_le_bytes(*last)),
-            )
+        let (scheme, default_port) = if is_https {
+            ("https", &b"443"[..])
         } else {
-            (word(name), 0)
+            ("http", &b"80"[..])
         };
-        let mixed =
-            (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        usize::try_from(mixed >> 55).unwrap_or(0)
+        let port = if port.is_empty() { default_port } else { port };
+        Ok(Self {
+            host: host.to_vec(),
+            is_https,
+            scheme: PyString::intern(py, scheme).unbind(),
+            name: python::latin1(py, name)?.unbind(),
+            port: python::latin1(py, port)?.unbind(),
+        })
     }
 
     #[inline]
-    fn get(&mut self, py: Python<'_>, name: &[u8]) -> PyResult<&NameEntry> {
-        let entry = &mut self.entries[Self::place(name)];
-        if entry.as_ref().is_none_or(|entry| *entry.name != *name) {
-            *entry = Some(NameEntry {
-                name: name.into(),
-                role: Role::of(name),
-                key: interned(py, &key_of(name)),
-            });
-        }
-        entry
-            .as_ref()
-            .ok_or_else(|| unreachable!("the entry has just been made"))
+    fn is(&self, host: &[u8], is_https: bool) -> bool {
+        self.host == host && self.is_https == is_https
     }
-}
 
-fn interned(py: Python<'_>, text: &[u8]) -> Py<PyString> {
-    // Names are tokens, so they are ASCII.
-    PyString::intern(py, &String::from_utf8_lossy(text)).unbind()
+    fn put_into(&self, environ: &Bound<'_, PyDict>, keys: &Keys) -> PyResult<()> {
+        let py = environ.py();
+        python::set(environ, keys.url_scheme.bind(py), self.scheme.bind(py))?;
+        python::set(environ, keys.server_name.bind(py), self.name.bind(py))?;
+        python::set(environ, keys.server_port.bind(py), self.port.bind(py))
+    }
 }
 
 impl Environ {
     pub fn new(py: Python<'_>, common: &Common<'_, '_>) -> PyResult<Self> {
         let key = |text: &str| interned(py, text.as_bytes());
         let template = template(py, common)?;
+        let origin = Origin::new(py, b"", false)?;
         Ok(Self {
             template_len: template.len(),
             template: template.unbind(),
@@ -202,12 +130,11 @@ impl Environ {
                     (b"PATCH", key("PATCH")),
                 ],
                 http10: key("HTTP/1.0"),
-                https: key("https"),
-                port_443: key("443"),
                 empty: key(""),
             },
             names: NameCache::new(),
-            host: None,
+            origin,
+            other_origin: None,
             client: None,
             path: Vec::new(),
         })
@@ -233,7 +160,7 @@ impl Environ {
         let mut forwarded = Forwarded::default();
         for field in &head.fields {
             let (name, value) = (field.name.of(bytes), field.value.of(bytes));
-            let entry = self.names.get(py, name)?;
+            let entry = self.names.get(py, name);
             match entry.role {
                 Role::Plain | Role::Cookie => {}
                 _ if !is_trusted => continue,
@@ -241,34 +168,24 @@ impl Environ {
                 Role::ForwardedProto => forwarded.scheme = Some(value),
                 Role::Forwarded => {}
             }
-            python::set(&environ, entry.key.bind(py), &python::latin1(py, value)?)?;
+            let value = entry.value(py, value)?;
+            python::set(&environ, entry.key.bind(py), &value)?;
             expected_len += 1;
         }
         if environ.len() != expected_len {
             join_repeated(&environ, bytes, head, is_trusted)?;
         }
 
-        let is_https = forwarded.is_https();
-        if is_https {
-            python::set(
-                &environ,
-                self.keys.url_scheme.bind(py),
-                self.values.https.bind(py),
-            )?;
-        }
         if let Some(client) = forwarded.client.and_then(client_address) {
             let start = client.as_ptr().addr() - bytes.as_ptr().addr();
             self.client = Some(start..start + client.len());
             let client = python::latin1(py, client.as_bytes())?;
             python::set(&environ, self.keys.remote_addr.bind(py), &client)?;
         }
-        match head.host {
-            Some(host) => self.set_host(&environ, host.of(bytes), is_https)?,
-            None if is_https => {
-                let port = self.values.port_443.bind(py);
-                python::set(&environ, self.keys.server_port.bind(py), port)?;
-            }
-            None => {}
+        let host = head.host.map_or(&b""[..], |host| host.of(bytes));
+        let is_https = forwarded.is_https();
+        if !self.origin.is(host, is_https) {
+            self.set_origin(&environ, host, is_https)?;
         }
         Ok(environ)
     }
@@ -320,37 +237,26 @@ impl Environ {
         Ok(())
     }
 
-    /// `SERVER_NAME` and `SERVER_PORT`.
-    fn set_host(
+    /// Say where the request was sent to, and if that comes twice in a row, let the template say it.
+    #[cold]
+    fn set_origin(
         &mut self,
         environ: &Bound<'_, PyDict>,
         host: &[u8],
         is_https: bool,
     ) -> PyResult<()> {
         let py = environ.py();
-        let last = self
-            .host
-            .take()
-            .filter(|last| last.is_https == is_https && last.host == host);
-        let entry = if let Some(last) = last {
-            last
+        let other = self.other_origin.take();
+        if let Some(other) = other.filter(|other| other.is(host, is_https)) {
+            other.put_into(environ, &self.keys)?;
+            other.put_into(self.template.bind(py), &self.keys)?;
+            self.origin = other;
         } else {
-            let (name, port) = split_host(host);
-            let port = match port {
-                b"" if is_https => b"443",
-                b"" => &b"80"[..],
-                port => port,
-            };
-            HostEntry {
-                host: host.to_vec(),
-                is_https,
-                name: python::latin1(py, name)?.unbind(),
-                port: python::latin1(py, port)?.unbind(),
-            }
-        };
-        let entry = self.host.insert(entry);
-        python::set(environ, self.keys.server_name.bind(py), entry.name.bind(py))?;
-        python::set(environ, self.keys.server_port.bind(py), entry.port.bind(py))
+            let origin = Origin::new(py, host, is_https)?;
+            origin.put_into(environ, &self.keys)?;
+            self.other_origin = Some(origin);
+        }
+        Ok(())
     }
 }
 
@@ -467,19 +373,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_those_of_the_common_gateway_interface() {
-        for (name, key) in [
-            (&b"Host"[..], &b"HTTP_HOST"[..]),
-            (b"x-Request-id", b"HTTP_X_REQUEST_ID"),
-            (b"content-TYPE", b"CONTENT_TYPE"),
-            (b"Content-Length", b"CONTENT_LENGTH"),
-            (b"X.Y", b"HTTP_X.Y"),
-        ] {
-            assert_eq!(key_of(name), key);
-        }
-    }
-
-    #[test]
     fn only_the_last_forwarded_address_counts_and_only_if_it_is_one() {
         for (value, address) in [
             (&b"1.1.1.1"[..], Some("1.1.1.1")),
@@ -494,58 +387,5 @@ mod tests {
         ] {
             assert_eq!(client_address(value), address);
         }
-    }
-
-    #[test]
-    fn headers_that_only_a_trusted_peer_may_send() {
-        for name in [
-            &b"Forwarded"[..],
-            b"X-Real-IP",
-            b"x-forwarded-host",
-            b"X-FORWARDED-PREFIX",
-        ] {
-            assert_eq!(Role::of(name), Role::Forwarded);
-        }
-        assert_eq!(Role::of(b"X-Forwarded-For"), Role::ForwardedFor);
-        assert_eq!(Role::of(b"X-Forwarded-Proto"), Role::ForwardedProto);
-        assert_eq!(Role::of(b"X-Forwarded"), Role::Plain);
-        assert_eq!(Role::of(b"cookie"), Role::Cookie);
-    }
-
-    #[test]
-    fn usual_names_have_places_of_their_own() {
-        let names = [
-            "Host",
-            "Connection",
-            "User-Agent",
-            "Accept",
-            "Accept-Encoding",
-            "Accept-Language",
-            "Cookie",
-            "X-Request-Id",
-            "X-Real-IP",
-            "X-Forwarded-For",
-            "X-Forwarded-Proto",
-            "X-Forwarded-Host",
-            "Cache-Control",
-            "Content-Type",
-            "Content-Length",
-            "Referer",
-            "Origin",
-            "Authorization",
-            "If-None-Match",
-            "If-Modified-Since",
-            "Sec-Fetch-Mode",
-            "Sec-Fetch-Dest",
-            "Sec-Fetch-Site",
-            "Sec-Fetch-User",
-            "Upgrade-Insecure-Requests",
-        ];
-        let mut places = names.map(|name| NameCache::place(name.as_bytes()));
-        places.sort_unstable();
-        let mut distinct = places.to_vec();
-        distinct.dedup();
-        assert!(distinct.len() + 1 >= names.len(), "{places:?}");
-        assert!(places.iter().all(|&place| place < NameCache::ENTRIES));
     }
 }

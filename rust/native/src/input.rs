@@ -5,8 +5,9 @@
 //! the request is over the socket is taken away; what the application kept then reads no more of it.
 
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTimeoutError};
@@ -38,15 +39,13 @@ enum Source {
     Stream(Box<Stream>),
     /// A thread is waiting for the rest.
     Taken,
-    /// The request is over while a thread was waiting for the rest: it closes the descriptor.
-    Abandoned(#[allow(dead_code)] OwnedFd),
-    /// The request is over.
+    /// The request is over, or about to be.
     Closed,
 }
 
 /// The part of a body that has not been read from the socket yet.
 pub struct Stream {
-    /// Open for as long as the request lasts, or until `Source::Abandoned` is dropped.
+    /// Open for as long as the request lasts.
     fd: RawFd,
     pub body: Incoming,
     /// What came behind the body.
@@ -55,15 +54,6 @@ pub struct Stream {
     pub owes_continue: bool,
     pub refusal: Option<Refusal>,
     timeout: Duration,
-}
-
-/// What the request leaves of its body.
-pub enum Rest {
-    /// It was complete before the application was called.
-    Nothing,
-    Stream(Box<Stream>),
-    /// A thread of the application is still reading.
-    InUse,
 }
 
 impl Stream {
@@ -98,6 +88,9 @@ impl Stream {
         }
     }
 }
+
+/// How long a thread gets to let go of a connection that has been ended. It needs the GIL for that.
+pub const HANDOVER: Duration = Duration::from_millis(1);
 
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -166,7 +159,7 @@ impl Input {
                         .is_none_or(|missing| missing > limit as u64)
             }
             Source::Nothing => false,
-            Source::Taken | Source::Abandoned(_) | Source::Closed => true,
+            Source::Taken | Source::Closed => true,
         }
     }
 
@@ -179,35 +172,30 @@ impl Input {
     }
 
     /// The request is over: take the socket away from the application.
-    pub fn finish(&self) -> Rest {
-        let mut state = self.lock();
-        match mem::replace(&mut state.source, Source::Closed) {
-            Source::Nothing => {
-                state.source = Source::Nothing;
-                Rest::Nothing
+    ///
+    /// Returns what is left of a body that was not complete at the start; `None` also when a thread of
+    /// the application was still reading it, whose wait has been ended together with the connection.
+    pub fn finish(&self, py: Python<'_>, fd: RawFd) -> Option<Box<Stream>> {
+        let mut is_ended = false;
+        loop {
+            let mut state = self.lock();
+            match mem::replace(&mut state.source, Source::Closed) {
+                Source::Stream(stream) if !is_ended => return Some(stream),
+                Source::Taken => state.source = Source::Taken,
+                Source::Nothing => {
+                    state.source = Source::Nothing;
+                    return None;
+                }
+                Source::Stream(_) | Source::Closed => return None,
             }
-            Source::Stream(stream) => Rest::Stream(stream),
-            source @ (Source::Taken | Source::Abandoned(_)) => {
-                state.source = source;
-                Rest::InUse
-            }
-            Source::Closed => Rest::Nothing,
+            drop(state);
+            kernel::shut_down(fd, libc::SHUT_RDWR);
+            is_ended = true;
+            py.detach(|| thread::sleep(HANDOVER));
         }
     }
 
-    /// Leave the connection to the thread that is still reading from it.
-    pub fn abandon(&self, fd: OwnedFd) {
-        let mut state = self.lock();
-        if let Source::Taken = state.source {
-            // Its wait ends at once.
-            kernel::shut_down(fd.as_raw_fd(), libc::SHUT_RDWR);
-            state.source = Source::Abandoned(fd);
-        } else {
-            state.source = Source::Closed;
-        }
-    }
-
-    /// Nothing of Python happens while this is held, so it is never waited for.
+    /// Nothing of Python happens while this is held, so it is never waited for long.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -226,8 +214,7 @@ impl Input {
                     state.source = Source::Closed;
                     return Err(PyOSError::new_err("the request is over"));
                 }
-                source @ (Source::Taken | Source::Abandoned(_)) => {
-                    state.source = source;
+                Source::Taken => {
                     return Err(PyRuntimeError::new_err("another thread is reading"));
                 }
             };
@@ -246,11 +233,6 @@ impl Input {
                 (stream, outcome)
             });
             let mut state = self.lock();
-            if let Source::Abandoned(fd) = mem::replace(&mut state.source, Source::Closed) {
-                drop(state);
-                drop(fd);
-                return Err(PyOSError::new_err("the request is over"));
-            }
             let data = mem::take(&mut stream.body.data);
             if state.at == state.data.len() {
                 state.data = data;

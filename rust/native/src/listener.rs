@@ -87,15 +87,17 @@ impl Listener {
     }
 
     /// Take a connection from the current listener.
-    pub fn accept(&mut self, epoll: &Epoll, now_ms: u64) -> Accepted {
+    ///
+    /// With `is_hung_up`, none will follow those in its queue: accept(2) alone does not tell.
+    pub fn accept(&mut self, epoll: &Epoll, now_ms: u64, is_hung_up: bool) -> Accepted {
         let Some(fd) = self.current.as_ref().map(AsRawFd::as_raw_fd) else {
             return Accepted::Nothing;
         };
         match kernel::accept(fd) {
             Ok(connection) => Accepted::Connection(connection),
-            Err(NotAccepted::QueueEmpty) => Accepted::Nothing,
+            Err(NotAccepted::QueueEmpty) if !is_hung_up => Accepted::Nothing,
             Err(NotAccepted::OutOfDescriptors) => self.pause(epoll, fd, now_ms),
-            Err(NotAccepted::Broken(_)) => {
+            Err(NotAccepted::QueueEmpty | NotAccepted::Broken(_)) => {
                 epoll.remove(fd);
                 self.current = None;
                 Accepted::HungUp

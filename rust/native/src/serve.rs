@@ -11,16 +11,18 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::access::{Record, Request};
+use crate::access::{self, Record};
 use crate::access_log::{AccessLog, Pen};
 use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
 use crate::environ::{Common, Environ};
-use crate::exchange::{Callables, Ended, Exchange, Failure, Terms, Trouble};
-use crate::input::{Input, Rest, Stream};
+use crate::exchange::{Ended, Exchange, Request, Trouble};
+use crate::input::{Input, Stream};
 use crate::python;
+use crate::reply::{Failure, Fault};
 use crate::response::Refusal;
+use crate::start_response::Callables;
 
 /// A body in several pieces up to this size is put together and sent at once.
 const JOINED_BODY_BYTES: usize = 64 * 1024;
@@ -45,8 +47,6 @@ pub enum Served {
     },
     /// Nothing is answered: its body is none.
     Refused(Refusal),
-    /// A thread of the application is still reading the body.
-    InUse(Py<Input>),
 }
 
 /// What one thread serves requests with.
@@ -100,15 +100,14 @@ impl<'a, 'py> Server<'a, 'py> {
             Body::Complete(data) => (Input::complete(data), false),
             Body::Streaming(stream) => (Input::streaming(stream), true),
         };
-        let terms = Terms {
-            fd,
+        let request = Request {
             is_head: head.method.of(bytes) == b"HEAD",
             version: head.version,
             keep_alive: head.keep_alive,
         };
         let began = Bound::new(py, input).and_then(|input| {
             let streaming = is_streaming.then(|| input.clone().unbind());
-            self.callables.begin(py, terms, streaming)?;
+            self.callables.begin(py, fd, request, streaming)?;
             Ok(input)
         });
         let input = match began {
@@ -139,9 +138,9 @@ impl<'a, 'py> Server<'a, 'py> {
             Ok(remainder) => remainder,
             Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
         };
-        let ended = self.callables.finish();
+        let ended = self.callables.finish(py);
         if self.pen.is_some() && ended.is_head_sent {
-            let request = Request { bytes, head };
+            let request = access::Request { bytes, head };
             let duration = started.map(|started| started.elapsed());
             self.log_answer(request, is_trusted, &ended, duration, kept_environ.as_ref());
         }
@@ -161,20 +160,19 @@ impl<'a, 'py> Server<'a, 'py> {
                 },
             };
         }
-        match input.get().finish() {
-            Rest::InUse => Served::InUse(input.unbind()),
-            Rest::Nothing => ends(Then::Close),
-            Rest::Stream(mut stream) => match stream.refusal {
-                Some(refusal) if !ended.is_head_sent => Served::Refused(refusal),
-                _ => {
-                    let leftover = mem::take(&mut stream.leftover);
-                    Served::Ends {
-                        then: then(&ended, Some(stream)),
-                        remainder,
-                        leftover,
-                    }
+        let Some(mut stream) = input.get().finish(py, fd) else {
+            return ends(Then::Close);
+        };
+        match stream.refusal {
+            Some(refusal) if !ended.is_head_sent => Served::Refused(refusal),
+            _ => {
+                let leftover = mem::take(&mut stream.leftover);
+                Served::Ends {
+                    then: then(&ended, Some(stream)),
+                    remainder,
+                    leftover,
                 }
-            },
+            }
         }
     }
 
@@ -182,7 +180,7 @@ impl<'a, 'py> Server<'a, 'py> {
     #[inline]
     fn log_answer(
         &mut self,
-        request: Request<'_>,
+        request: access::Request<'_>,
         is_trusted: bool,
         ended: &Ended,
         duration: Option<Duration>,
@@ -209,7 +207,7 @@ impl<'a, 'py> Server<'a, 'py> {
     #[cold]
     pub fn log_refusal(
         &mut self,
-        request: Option<Request<'_>>,
+        request: Option<access::Request<'_>>,
         is_trusted: bool,
         answer: &[u8],
         refusal: Refusal,
@@ -217,10 +215,11 @@ impl<'a, 'py> Server<'a, 'py> {
         let Some(pen) = &mut self.pen else { return };
         let head_len = answer.windows(4).position(|part| part == b"\r\n\r\n");
         let head_len = head_len.map_or(answer.len(), |at| at + 4);
+        let believed = request.filter(|_| is_trusted);
         pen.write(&Record {
             request,
             is_trusted,
-            address: request.filter(|_| is_trusted).and_then(Request::address),
+            address: believed.and_then(access::Request::address),
             status: refusal.status(),
             body_bytes: (answer.len() - head_len) as u64,
             duration: None,
@@ -242,8 +241,8 @@ impl<'a, 'py> Server<'a, 'py> {
         let exchange = self.callables.exchange.get();
         let refusal = streaming.and_then(|input| input.get().refusal());
         let is_peers = match &trouble {
-            Trouble::Failure(Failure::Gone | Failure::TimedOut) | Trouble::Refused(_) => true,
-            Trouble::Failure(Failure::Broken) | Trouble::Mistake(_) => false,
+            Trouble::Fault(Fault::Failure(Failure::Broken) | Fault::Mistake(_)) => false,
+            Trouble::Fault(Fault::Failure(_) | Fault::Refused(_)) => true,
             // The application may let through what `write` or `wsgi.input` raised.
             Trouble::Python(error) => {
                 (exchange.is_peer_gone() || refusal.is_some())
@@ -266,12 +265,10 @@ impl<'a, 'py> Server<'a, 'py> {
 }
 
 fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {
-    let keeps_head = engine
-        .access
-        .as_ref()
-        .is_some_and(|access| access.format.needs_answer_head);
+    let access = engine.access.as_ref();
+    let keeps_heads = access.is_some_and(|access| access.format.needs_answer_head);
     let flags = Arc::clone(&engine.flags);
-    Callables::new(py, flags, engine.config.send_timeout, keeps_head)
+    Callables::new(py, flags, engine.config.send_timeout, keeps_heads)
 }
 
 /// A variable of the application's `environ` as text, in whichever case it is named.
@@ -373,8 +370,9 @@ fn respond(result: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<Option<Rema
         if is_single && !exchange.is_head_sent() {
             return exchange.send_whole(py, data.as_bytes(), Some(data));
         }
-        if !data.as_bytes().is_empty() {
-            exchange.send_part(py, data)?;
+        if !data.as_bytes().is_empty() && !exchange.send_part(py, data)? {
+            // An answer without a body has all that it needs, and an endless iterable no end.
+            break;
         }
     }
     exchange.send_end(py)

@@ -68,8 +68,9 @@ pub struct Slots {
 }
 
 // SAFETY: `connection` is touched only by the one thread whose compare-and-swap made the state BUSY
-// (`Claim`), and what it holds may move between threads.
+// (`Claim`), and what it holds may move between threads, as the line below has the compiler check.
 unsafe impl Sync for Slots {}
+const _: fn(Connection) -> Box<dyn Send> = |connection| Box::new(connection);
 
 /// The right to touch one connection.
 pub struct Claim<'a> {

@@ -76,7 +76,7 @@ impl<'a, 'py> Worker<'a, 'py> {
             }
             let count = self.wait(&mut events[..room], has_more)?;
             self.driver.now_ms = kernel::now_ms();
-            let mut may_accept = false;
+            let mut listener_flags = None;
             for event in &events[..count] {
                 let (flags, data) = (event.events, event.u64);
                 match (Token::from_event(data), data) {
@@ -86,14 +86,17 @@ impl<'a, 'py> Worker<'a, 'py> {
                         }
                     }
                     // Last, so that a connection is taken only when those at hand are served.
-                    (None, engine::LISTENER) => may_accept = true,
+                    (None, engine::LISTENER) => listener_flags = Some(flags),
                     (None, engine::CONTROL) => self.control(flags),
                     (None, _) => {}
                 }
             }
-            if may_accept {
+            if let Some(flags) = listener_flags {
+                let is_hung_up = flags & libc::EPOLLHUP.cast_unsigned() != 0;
                 let now_ms = self.driver.now_ms;
-                let accepted = self.engine.listener().accept(&self.engine.epoll, now_ms);
+                let mut listener = self.engine.listener();
+                let accepted = listener.accept(&self.engine.epoll, now_ms, is_hung_up);
+                drop(listener);
                 self.adopt(accepted);
             }
         }
@@ -160,7 +163,7 @@ impl<'a, 'py> Worker<'a, 'py> {
             has_more = self.listener_chores(now_ms);
         }
         if engine.flags.is_draining() {
-            if engine.must_close_idle.swap(false, Ordering::AcqRel) {
+            if engine.must_close_idle(now_ms) {
                 self.for_each_unowned(|driver, scratch, claim| {
                     driver.close_if_idle(scratch, claim);
                 });

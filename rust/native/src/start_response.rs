@@ -1,0 +1,197 @@
+//! `start_response` and `write`, the two callables that an application gets: PEP 3333.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+
+use crate::engine::Flags;
+use crate::exchange::{Ended, Exchange, Link, Request, Trouble, raised};
+use crate::input::Input;
+use crate::python::{self, Arguments, Definition};
+use crate::response::Answer;
+
+/// An exchange and the two callables that the application gets for it.
+///
+/// They serve one request after the other for as long as nobody else has kept one of them.
+pub struct Callables {
+    pub exchange: Py<Exchange>,
+    pub start_response: Py<PyAny>,
+    write: Option<Py<PyAny>>,
+}
+
+impl Callables {
+    pub fn new(
+        py: Python<'_>,
+        flags: Arc<Flags>,
+        send_timeout: Duration,
+        keeps_heads: bool,
+    ) -> PyResult<Self> {
+        let exchange = Bound::new(py, Exchange::new(flags, send_timeout, keeps_heads))?;
+        Ok(Self {
+            start_response: START_RESPONSE.bind(&exchange)?.unbind(),
+            write: Some(WRITE.bind(&exchange)?.unbind()),
+            exchange: exchange.unbind(),
+        })
+    }
+
+    /// A request begins.
+    pub fn begin(
+        &mut self,
+        py: Python<'_>,
+        fd: RawFd,
+        request: Request,
+        input: Option<Py<Input>>,
+    ) -> PyResult<()> {
+        let write = match self.write.take() {
+            Some(write) => write,
+            None => WRITE.bind(self.exchange.bind(py))?.unbind(),
+        };
+        self.exchange.get().begin(Link {
+            fd,
+            request,
+            input,
+            write,
+        });
+        Ok(())
+    }
+
+    /// The request is over.
+    pub fn finish(&mut self, py: Python<'_>) -> Ended {
+        let mut ended = self.exchange.get().finish(py);
+        self.write = ended.write.take();
+        ended
+    }
+
+    /// Whether nobody else can call them any more.
+    pub fn are_ours_alone(&self, py: Python<'_>) -> bool {
+        let is_alone = |function: &Py<PyAny>| python::references(function.bind(py)) == 1;
+        // Each of the two functions refers to the exchange.
+        python::references(self.exchange.bind(py)) == 3
+            && is_alone(&self.start_response)
+            && self.write.as_ref().is_some_and(is_alone)
+    }
+}
+
+/// What the application gave to `start_response`.
+fn start(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
+    let exc_info = arguments.get(2).or_else(|| arguments.named("exc_info"));
+    let (Some(status), Some(headers), 2..=3) =
+        (arguments.get(0), arguments.get(1), arguments.len())
+    else {
+        return Err(PyTypeError::new_err(
+            "start_response takes a status, a list of headers and maybe exc_info",
+        ));
+    };
+    let exc_info = exc_info.filter(|info| !info.is_none());
+    exchange.start(arguments.py(), exc_info, |answer| {
+        render(answer, status, headers)
+    })
+}
+
+/// What the application gave to `write`.
+fn write_part(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
+    let py = arguments.py();
+    let (Some(data), 1) = (arguments.get(0), arguments.len()) else {
+        return Err(PyTypeError::new_err("write takes the bytes to send"));
+    };
+    let Ok(data) = data.cast::<PyBytes>() else {
+        return Err(PyTypeError::new_err(format!(
+            "write takes bytes, not {}",
+            python::type_name(&data)
+        )));
+    };
+    if !data.as_bytes().is_empty() {
+        exchange.send_part(py, &data).map_err(Trouble::into_error)?;
+    }
+    Ok(py.None())
+}
+
+/// Render what the application gave to `start_response`. Runs no Python code.
+fn render(
+    answer: &mut Answer,
+    status: Borrowed<'_, '_, PyAny>,
+    headers: Borrowed<'_, '_, PyAny>,
+) -> PyResult<()> {
+    let status = python::latin1_bytes(&status).ok_or_else(|| not_text("the status", status))?;
+    answer.start(status).map_err(|mistake| raised(&mistake))?;
+    // SAFETY: nothing below runs Python code, but for an error, which ends the use of the items.
+    let Some(items) = (unsafe { python::items(&headers) }) else {
+        return Err(wrong_type("the headers are a list", headers));
+    };
+    for header in items {
+        // SAFETY: as above.
+        let Some((name, value)) = (unsafe { python::pair(&header) }) else {
+            return Err(wrong_type(
+                "a header is a tuple of a name and a value",
+                header,
+            ));
+        };
+        let name = python::latin1_bytes(&name).ok_or_else(|| not_text("a header's name", name))?;
+        let value =
+            python::latin1_bytes(&value).ok_or_else(|| not_text("a header's value", value))?;
+        answer
+            .field(name, value)
+            .map_err(|mistake| raised(&mistake))?;
+    }
+    Ok(())
+}
+
+#[cold]
+fn not_text(what: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+    if got.is_instance_of::<PyString>() {
+        PyValueError::new_err(format!(
+            "start_response: {what} has a character outside Latin-1"
+        ))
+    } else {
+        wrong_type(&format!("{what} is a str"), got)
+    }
+}
+
+#[cold]
+fn wrong_type(expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyErr {
+    let got = match got.cast::<PyTuple>() {
+        Ok(tuple) => format!("a tuple of {}", tuple.len()),
+        Err(_) => python::type_name(&got),
+    };
+    PyTypeError::new_err(format!("start_response: {expected}, not {got}"))
+}
+
+static START_RESPONSE: Definition = Definition::new(c"start_response", start_response);
+static WRITE: Definition = Definition::new(c"write", write);
+
+unsafe extern "C" fn start_response(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python called.
+    unsafe {
+        python::entered(args, count, names, |arguments| {
+            // SAFETY: `Callables` binds this function to an `Exchange` only.
+            let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
+            start(exchange.get(), arguments)
+        })
+    }
+}
+
+unsafe extern "C" fn write(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python called.
+    unsafe {
+        python::entered(args, count, names, |arguments| {
+            // SAFETY: `Callables` binds this function to an `Exchange` only.
+            let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
+            write_part(exchange.get(), arguments)
+        })
+    }
+}
