@@ -51,8 +51,14 @@ class Server:
         trusted_gids: Sequence[int],
         early_hints: bool,
         errors: _TextSink,
+        access_fd: int | None = None,
+        access_format: Sequence[tuple[str, str]] = ...,
+        access_json: bool = False,
     ) -> Server:
-        """Watch duplicates of the two descriptors; the caller may close its own."""
+        """Use duplicates of the descriptors; the caller may close its own.
+
+        ``access_format`` is what ``udsrv.config.access.pieces`` returns.
+        """
 
     def run(self) -> None:
         """Serve until drained or stopped; once, and on the main thread, which serves too."""

@@ -122,6 +122,21 @@ def _systemd() -> Iterator[Kept]:
                 trusted_peer=["%www-data", "proxy"],
             ),
         ),
+        (
+            "access-log",
+            make_settings(
+                app="app",
+                socket="/run/app/app.sock",
+                access_logfile="/var/log/app/access.log",
+                access_logformat='%(h)s "%(r)s" %({host}i)s 100%%',
+            ),
+        ),
+        (
+            "access-log-elsewhere",
+            make_settings(
+                app="app", socket="/run/app/app.sock", access_logfile="/srv/my logs/a.log"
+            ),
+        ),
         ("shared-account", make_settings(app="app", socket="/run/app/app.sock", user="nobody")),
     ):
         options = SystemdOptions(command="udsrv gen-systemd ...", launcher=LAUNCHER)

@@ -86,12 +86,14 @@ def start(
     environ: Mapping[str, str] | None = None,
     udsrv: Path = UDSRV,
     stderr_fd: int | None = None,
+    stdout_fd: int | None = None,
 ) -> Udsrv:
     """Start a server for ``app`` and return at once; ``wait_ready`` waits.
 
     ``directory`` (see ``make_shared_directory``) gets ``run/`` for the socket, owned by ``run_as``
     (default: who runs the tests); the log; and ``app/``, a copy of ``tests/apps``, which
-    is where the server starts. ``stderr_fd`` is where the log goes instead of its file.
+    is where the server starts. ``stderr_fd`` is where the log goes instead of its file, and
+    ``stdout_fd`` what is standard output instead of that file.
     """
     who = run_as or own_name()
     if not (directory / "run").exists():
@@ -112,7 +114,7 @@ def start(
                 **(environ or {}),
             },
             stdin=subprocess.DEVNULL,
-            stdout=stderr,
+            stdout=stderr if stdout_fd is None else stdout_fd,
             stderr=stderr if stderr_fd is None else stderr_fd,
             start_new_session=True,
             **credentials_of(who),  # type: ignore[call-overload]

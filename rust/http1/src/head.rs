@@ -194,7 +194,15 @@ impl HeadParser {
         self.seen = Seen::default();
     }
 
-    /// The head, once [`Self::advance`] has returned [`Progress::Complete`]; unspecified before.
+    /// Whether the request line is complete. [`Self::head`] then has its parts and the fields so far,
+    /// also after an error.
+    #[must_use]
+    pub fn has_request_line(&self) -> bool {
+        matches!(self.stage, Stage::Fields | Stage::Complete)
+    }
+
+    /// The head, once [`Self::advance`] has returned [`Progress::Complete`]; unspecified before, but
+    /// for what [`Self::has_request_line`] tells.
     #[must_use]
     #[inline]
     pub fn head(&self) -> &Head {

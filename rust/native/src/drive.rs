@@ -12,6 +12,7 @@ use std::time::Duration;
 use http1::{BodyFraming, Head, HeadParser, Progress};
 use pyo3::prelude::*;
 
+use crate::access::Request;
 use crate::body::Incoming;
 use crate::config::{LINGER, LINGER_BYTES};
 use crate::connection::{Discarding, FileBody, Phase, Receiving, Remainder, Sending, Then};
@@ -161,16 +162,25 @@ impl<'a, 'py> Driver<'a, 'py> {
     /// The deadline of a connection has passed.
     pub fn expire(&mut self, scratch: &mut Scratch, mut claim: Claim<'a>) {
         let fd = claim.fd();
-        let refusal = match &claim.connection().phase {
+        let connection = claim.connection();
+        let request = match &connection.phase {
             // A request that is just coming is served.
             Phase::Idle | Phase::Held(_) if kernel::waiting_bytes(fd) > 0 => {
                 return self.drive(scratch, claim, 0);
             }
-            Phase::Receiving(receiving) if receiving.body.is_some() => Refusal::BodyTimeout,
-            Phase::Receiving(_) => Refusal::HeadTimeout,
+            Phase::Receiving(_) => match mem::replace(&mut connection.phase, Phase::Idle) {
+                Phase::Receiving(request) => request,
+                _ => return self.close(claim),
+            },
             _ => return self.close(claim),
         };
-        self.refuse(&mut claim, refusal);
+        let refusal = if request.body.is_some() {
+            Refusal::BodyTimeout
+        } else {
+            Refusal::HeadTimeout
+        };
+        let known = known(&request.parser, &request.buf);
+        self.refuse(&mut claim, refusal, known);
         self.drive(scratch, claim, 0);
     }
 
@@ -238,7 +248,10 @@ impl<'a, 'py> Driver<'a, 'py> {
         while !bytes.is_empty() {
             parser.reset();
             let body = match parser.advance(bytes, &self.engine.config.limits) {
-                Err(error) => return self.refuse(claim, Refusal::Head(error)),
+                Err(error) => {
+                    let request = known(parser, bytes);
+                    return self.refuse(claim, Refusal::Head(error), request);
+                }
                 Ok(Progress::Partial) => {
                     self.set_deadline(claim, self.engine.config.head_timeout);
                     None
@@ -293,7 +306,10 @@ impl<'a, 'py> Driver<'a, 'py> {
         }
         let limits = &self.engine.config.limits;
         match request.parser.advance(&request.buf, limits) {
-            Err(error) => return self.refuse(claim, Refusal::Head(error)),
+            Err(error) => {
+                let known = known(&request.parser, &request.buf);
+                return self.refuse(claim, Refusal::Head(error), known);
+            }
             Ok(Progress::Partial) => {}
             Ok(Progress::Complete) => {
                 match self.take_up(claim, request.parser.head(), &request.buf) {
@@ -322,7 +338,10 @@ impl<'a, 'py> Driver<'a, 'py> {
     ) -> Next {
         let mut leftover = Vec::new();
         let received = match receive_body(claim.fd(), &mut body, &mut leftover) {
-            Err(refusal) => return self.refuse(claim, refusal),
+            Err(refusal) => {
+                let known = known(&request.parser, &request.buf);
+                return self.refuse(claim, refusal, known);
+            }
             Ok(received) => received,
         };
         let next = match received {
@@ -359,7 +378,10 @@ impl<'a, 'py> Driver<'a, 'py> {
         let mut body = Incoming::new(head.framing, &config.limits);
         let count = match body.push(after) {
             Ok(count) => count,
-            Err(error) => return Taken::Left(self.refuse(claim, Refusal::Body(error))),
+            Err(error) => {
+                let request = Some(Request { bytes, head });
+                return Taken::Left(self.refuse(claim, Refusal::Body(error), request));
+            }
         };
         // RFC 9110 10.1.1: whoever has begun to send its body does not wait to be told.
         let waits = head.expect_continue && after.is_empty();
@@ -419,7 +441,10 @@ impl<'a, 'py> Driver<'a, 'py> {
                 self.set_deadline(claim, self.engine.config.keep_alive);
                 Taken::Served(own)
             }
-            Served::Refused(refusal) => Taken::Left(self.refuse(claim, refusal)),
+            Served::Refused(refusal) => {
+                let request = Some(Request { bytes, head });
+                Taken::Left(self.refuse(claim, refusal, request))
+            }
             Served::Ends {
                 then,
                 remainder,
@@ -563,7 +588,12 @@ impl<'a, 'py> Driver<'a, 'py> {
     }
 
     /// Answer a request that is none, and read nothing of this connection as a request any more.
-    fn refuse(&mut self, claim: &mut Claim<'_>, refusal: Refusal) -> Next {
+    fn refuse(
+        &mut self,
+        claim: &mut Claim<'_>,
+        refusal: Refusal,
+        request: Option<Request<'_>>,
+    ) -> Next {
         let status = refusal.status();
         // A peer may go away; nobody has to look into that.
         if refusal != Refusal::BodyCut {
@@ -571,7 +601,11 @@ impl<'a, 'py> Driver<'a, 'py> {
             log.refused(self.py, self.now_ms, status, &refusal.to_string());
         }
         // A peer that has no room even for this does not read.
-        kernel::send(claim.fd(), &response::refusal(status));
+        let answer = response::refusal(status);
+        kernel::send(claim.fd(), &answer);
+        let is_trusted = claim.connection().is_trusted;
+        self.server
+            .log_refusal(request, is_trusted, &answer, refusal);
         self.begin_to_linger(claim)
     }
 
@@ -676,6 +710,12 @@ fn send_remainder(py: Python<'_>, fd: RawFd, remainder: &mut Remainder) -> Turn 
             None => Turn::Done,
         };
     }
+}
+
+/// What is known of a request whose head may not have come in full.
+fn known<'b>(parser: &'b HeadParser, bytes: &'b [u8]) -> Option<Request<'b>> {
+    let head = parser.head();
+    parser.has_request_line().then_some(Request { bytes, head })
 }
 
 /// Read on after the requests that were in a buffer.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::kernel::{self, Bell, Epoll, SignalMask};
 use crate::listener::Listener;
@@ -62,6 +63,7 @@ pub struct Engine {
     pub config: Config,
     pub hooks: Hooks,
     pub flags: Arc<Flags>,
+    pub access: Option<AccessLog>,
     pub epoll: Epoll,
     pub slots: Slots,
     pub control: OwnedFd,
@@ -86,6 +88,7 @@ impl Engine {
         hooks: Hooks,
         listener: OwnedFd,
         control: OwnedFd,
+        access: Option<AccessLog>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         let bell = Bell::new()?;
@@ -101,6 +104,7 @@ impl Engine {
             config,
             hooks,
             flags: Arc::new(flags),
+            access,
             epoll,
             slots: Slots::new(),
             control,
@@ -138,7 +142,18 @@ impl Engine {
                 Err(error) => failure = Some(PyErr::from(error)),
             }
         }
+        if self.access.is_some() {
+            let engine = Arc::clone(self);
+            let thread = thread::Builder::new()
+                .name("udsrv-access".to_owned())
+                .spawn(move || engine.write_access_log());
+            // It is told to end, but not waited for without limit: its disk may hang.
+            if let Err(error) = thread {
+                failure = Some(PyErr::from(error));
+            }
+        }
         mask.restore();
+        let has_failed = failure.is_some();
         let outcome = match failure {
             Some(error) => {
                 self.stop();
@@ -160,7 +175,18 @@ impl Engine {
             std::panic::resume_unwind(panic);
         }
         self.close_all();
+        if let Some(access) = &self.access
+            && !has_failed
+        {
+            py.detach(|| access.end());
+        }
         outcomes.into_iter().flatten().fold(outcome, PyResult::and)
+    }
+
+    fn write_access_log(&self) {
+        if let Some(access) = &self.access {
+            access.write(self);
+        }
     }
 
     /// Close every connection that nobody owns, whatever it waits for.

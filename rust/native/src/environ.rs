@@ -3,6 +3,7 @@
 //! It starts as a copy of a template that holds what every request has, and then gets what differs.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::str;
 
 use http1::{Head, Version, percent_decode, split_host};
@@ -23,6 +24,8 @@ pub struct Environ {
     /// The host and the scheme that are in the template, and the last ones that were not.
     origin: Origin,
     other_origin: Option<Origin>,
+    /// Where the address of the last request's client is in its head.
+    client: Option<Range<usize>>,
     /// A path while it is decoded.
     path: Vec<u8>,
 }
@@ -135,6 +138,7 @@ impl Environ {
             names: NameCache::new(),
             origin,
             other_origin: None,
+            client: None,
             path: Vec::new(),
         })
     }
@@ -152,6 +156,7 @@ impl Environ {
         is_trusted: bool,
         early_hints: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
+        self.client = None;
         let environ = python::copy(self.template.bind(py))?;
         python::set(&environ, self.keys.input.bind(py), input)?;
         self.set_request_line(&environ, bytes, head)?;
@@ -185,6 +190,8 @@ impl Environ {
         }
 
         if let Some(client) = forwarded.client.and_then(client_address) {
+            let start = client.as_ptr().addr() - bytes.as_ptr().addr();
+            self.client = Some(start..start + client.len());
             let client = python::latin1(py, client.as_bytes())?;
             python::set(&environ, self.keys.remote_addr.bind(py), &client)?;
         }
@@ -194,6 +201,11 @@ impl Environ {
             self.set_origin(&environ, host, is_https)?;
         }
         Ok(environ)
+    }
+
+    /// What the last `environ` has as `REMOTE_ADDR`, if its request is in `bytes`.
+    pub fn client<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        self.client.clone().and_then(|client| bytes.get(client))
     }
 
     fn set_request_line(
@@ -316,7 +328,7 @@ impl Forwarded<'_> {
 }
 
 /// The last element of an `X-Forwarded-For`, which the peer itself has added, if it is an address.
-fn client_address(value: &[u8]) -> Option<&str> {
+pub fn client_address(value: &[u8]) -> Option<&str> {
     let last = value.rsplit(|&byte| byte == b',').next()?;
     let text = str::from_utf8(last.trim_ascii()).ok()?;
     text.parse::<IpAddr>().ok().map(|_| text)

@@ -137,14 +137,22 @@ pub struct Ended {
     pub is_head_sent: bool,
     pub keeps_alive: bool,
     pub failure: Option<Failure>,
+    pub status: u16,
+    pub body_bytes: u64,
+    /// The head, if it was to be kept.
+    pub head: Vec<u8>,
     pub write: Option<Py<PyAny>>,
 }
 
 impl Exchange {
-    pub fn new(flags: Arc<Flags>, send_timeout: Duration) -> Self {
+    pub fn new(flags: Arc<Flags>, send_timeout: Duration, keeps_heads: bool) -> Self {
+        let mut reply = Reply::new();
+        if keeps_heads {
+            reply.keep_heads();
+        }
         let state = State {
             link: None,
-            reply: Reply::new(),
+            reply,
             is_sending: false,
         };
         Self {
@@ -181,17 +189,20 @@ impl Exchange {
             py.detach(|| thread::sleep(HANDOVER));
             state = self.lock();
         }
-        let (is_head_sent, keeps_alive, failure) = (
-            state.reply.is_head_sent(),
-            state.reply.keeps_alive(),
-            state.reply.failure(),
-        );
+        let reply = &mut state.reply;
+        let ended = Ended {
+            is_head_sent: reply.is_head_sent(),
+            keeps_alive: reply.keeps_alive(),
+            failure: reply.failure(),
+            status: reply.status(),
+            body_bytes: reply.body_bytes(),
+            head: reply.take_head(),
+            write: None,
+        };
         drop(state);
         Ended {
-            is_head_sent,
-            keeps_alive,
-            failure,
             write: link.map(|link| link.write),
+            ..ended
         }
     }
 

@@ -382,6 +382,60 @@ pub fn wall_seconds() -> i64 {
     clock(libc::CLOCK_REALTIME_COARSE).tv_sec
 }
 
+/// A point in time as people of the local time zone write it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalTime {
+    pub year: i32,
+    /// From 1.
+    pub month: u8,
+    pub day: u8,
+    pub hour: u8,
+    pub minute: u8,
+    pub second: u8,
+    /// East of UTC.
+    pub offset_s: i32,
+}
+
+/// The local time at `seconds` since 1970.
+pub fn local_time(seconds: i64) -> LocalTime {
+    // SAFETY: all-zero is a valid value of this plain C structure.
+    let mut parts: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: both pointers are valid. It fails only when the year does not fit.
+    unsafe { libc::localtime_r(&raw const seconds, &raw mut parts) };
+    let small = |number: libc::c_int| u8::try_from(number).unwrap_or(0);
+    LocalTime {
+        year: parts.tm_year.saturating_add(1900),
+        month: small(parts.tm_mon + 1),
+        day: small(parts.tm_mday),
+        hour: small(parts.tm_hour),
+        minute: small(parts.tm_min),
+        second: small(parts.tm_sec),
+        offset_s: i32::try_from(parts.tm_gmtoff).unwrap_or(0),
+    }
+}
+
+/// Whether `fd` is a regular file.
+pub fn is_file(fd: RawFd) -> io::Result<bool> {
+    // SAFETY: all-zero is a valid value of this plain C structure.
+    let mut facts: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: one valid structure.
+    checked(unsafe { libc::fstat(fd, &raw mut facts) })?;
+    Ok(facts.st_mode & libc::S_IFMT == libc::S_IFREG)
+}
+
+/// Write to any descriptor, which may wait if it is one that does.
+pub fn write(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: the pointer and the length are those of `data`.
+        let count = unsafe { libc::write(fd, data.as_ptr().cast(), data.len()) };
+        match usize::try_from(count) {
+            Ok(count) => return Ok(count),
+            Err(_) if errno() == libc::EINTR => {}
+            Err(_) => return Err(io::Error::last_os_error()),
+        }
+    }
+}
+
 fn clock(id: libc::clockid_t) -> libc::timespec {
     let mut time = libc::timespec {
         tv_sec: 0,

@@ -5,6 +5,8 @@
 //! One engine is shared by the threads of a worker. Everything in it that Python code could reach while
 //! a call is in progress is atomic, or behind a mutex that is never held while Python code could run.
 
+mod access;
+mod access_log;
 mod body;
 mod config;
 mod connection;

@@ -18,6 +18,8 @@ pub struct Reply {
     sent: u64,
     keeps_alive: bool,
     failure: Option<Failure>,
+    /// The head that was sent, if somebody wants to see it when the request is over.
+    kept_head: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -110,7 +112,13 @@ impl Reply {
             sent: 0,
             keeps_alive: false,
             failure: None,
+            kept_head: None,
         }
+    }
+
+    /// Keep the head of each answer.
+    pub fn keep_heads(&mut self) {
+        self.kept_head = Some(Vec::new());
     }
 
     /// A request begins. The memory is kept.
@@ -139,6 +147,24 @@ impl Reply {
 
     pub fn failure(&self) -> Option<Failure> {
         self.failure
+    }
+
+    /// The status of the head.
+    pub fn status(&self) -> u16 {
+        self.answer.status
+    }
+
+    /// The body's bytes that were sent.
+    pub fn body_bytes(&self) -> u64 {
+        match self.framing {
+            ResponseFraming::NoBody => 0,
+            _ => self.sent,
+        }
+    }
+
+    /// The head, if it was to be kept, for the last time.
+    pub fn take_head(&mut self) -> Vec<u8> {
+        self.kept_head.as_mut().map(mem::take).unwrap_or_default()
     }
 
     /// Whether what the application still has of the body can go anywhere.
@@ -250,6 +276,9 @@ impl Reply {
         self.keeps_alive = terms.keep_alive && framing != ResponseFraming::UntilClose;
         self.answer
             .finish(framing, length, terms.version, self.keeps_alive);
+        if let Some(kept) = &mut self.kept_head {
+            kept.clone_from(&self.answer.out);
+        }
         self.stage = Stage::Sent;
         Ok(())
     }

@@ -3,13 +3,16 @@
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http1::Head;
 use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
+use crate::access::{self, Record};
+use crate::access_log::{AccessLog, Pen};
 use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
@@ -55,6 +58,7 @@ pub struct Server<'a, 'py> {
     application: Bound<'py, PyAny>,
     environ: Environ,
     callables: Callables,
+    pen: Option<Pen<'a>>,
 }
 
 impl<'a, 'py> Server<'a, 'py> {
@@ -73,6 +77,7 @@ impl<'a, 'py> Server<'a, 'py> {
             application: engine.hooks.application.bind(py).clone(),
             environ: Environ::new(py, &common)?,
             callables: callables(py, engine)?,
+            pen: engine.access.as_ref().map(AccessLog::pen),
         })
     }
 
@@ -86,6 +91,12 @@ impl<'a, 'py> Server<'a, 'py> {
         is_trusted: bool,
     ) -> Served {
         let py = self.py;
+        let format = self.pen.as_ref().map(Pen::format);
+        let started = format
+            .is_some_and(|format| format.needs_clock)
+            .then(Instant::now);
+        let wants_environ = format.is_some_and(|format| !format.variables.is_empty());
+        let mut kept_environ = None;
         let (input, is_streaming) = match body {
             Body::None => (Input::complete(Vec::new()), false),
             Body::Complete(data) => (Input::complete(data), false),
@@ -119,6 +130,9 @@ impl<'a, 'py> Server<'a, 'py> {
             .build(py, bytes, head, input.as_any(), is_trusted, early_hints)
             .map_err(Trouble::from)
             .and_then(|environ| {
+                if wants_environ {
+                    kept_environ = Some(environ.clone());
+                }
                 let start_response = self.callables.start_response.bind(py);
                 let result = python::call(&self.application, &environ, start_response)?;
                 let outcome = respond(
@@ -144,6 +158,11 @@ impl<'a, 'py> Server<'a, 'py> {
             Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
         };
         let ended = self.callables.finish(py);
+        if self.pen.is_some() && ended.is_head_sent {
+            let request = access::Request { bytes, head };
+            let duration = started.map(|started| started.elapsed());
+            self.log_answer(request, is_trusted, &ended, duration, kept_environ.as_ref());
+        }
         if !self.callables.are_ours_alone(py) {
             match callables(py, self.engine) {
                 Ok(callables) => self.callables = callables,
@@ -174,6 +193,58 @@ impl<'a, 'py> Server<'a, 'py> {
                 }
             }
         }
+    }
+
+    /// Write the line of a request that has had an answer.
+    #[inline]
+    fn log_answer(
+        &mut self,
+        request: access::Request<'_>,
+        is_trusted: bool,
+        ended: &Ended,
+        duration: Option<Duration>,
+        environ: Option<&Bound<'py, PyDict>>,
+    ) {
+        let Some(pen) = &mut self.pen else { return };
+        let variables = environ.map_or(Vec::new(), |environ| {
+            let names = &pen.format().variables;
+            names.iter().map(|name| variable(environ, name)).collect()
+        });
+        pen.write(&Record {
+            request: Some(request),
+            is_trusted,
+            address: self.environ.client(request.bytes),
+            status: ended.status,
+            body_bytes: ended.body_bytes,
+            duration,
+            answer_head: &ended.head,
+            variables: &variables,
+        });
+    }
+
+    /// Write the line of a request that is refused. What is known of it may be nothing.
+    #[cold]
+    pub fn log_refusal(
+        &mut self,
+        request: Option<access::Request<'_>>,
+        is_trusted: bool,
+        answer: &[u8],
+        refusal: Refusal,
+    ) {
+        let Some(pen) = &mut self.pen else { return };
+        let head_len = answer.windows(4).position(|part| part == b"\r\n\r\n");
+        let head_len = head_len.map_or(answer.len(), |at| at + 4);
+        let believed = request.filter(|_| is_trusted);
+        pen.write(&Record {
+            request,
+            is_trusted,
+            address: believed.and_then(access::Request::address),
+            status: refusal.status(),
+            body_bytes: (answer.len() - head_len) as u64,
+            duration: None,
+            answer_head: &answer[..head_len],
+            variables: &[],
+        });
     }
 
     /// Report what went wrong if it is the application's, and answer 500 if nothing is answered yet.
@@ -244,12 +315,29 @@ impl<'a> Watch<'a> {
 }
 
 fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {
+    let access = engine.access.as_ref();
+    let keeps_heads = access.is_some_and(|access| access.format.needs_answer_head);
+    let flags = Arc::clone(&engine.flags);
+    let config = &engine.config;
     Callables::new(
         py,
-        Arc::clone(&engine.flags),
-        engine.config.send_timeout,
-        engine.config.early_hints,
+        flags,
+        config.send_timeout,
+        config.early_hints,
+        keeps_heads,
     )
+}
+
+/// A variable of the application's `environ` as text, in whichever case it is named.
+fn variable(environ: &Bound<'_, PyDict>, name: &str) -> Option<String> {
+    let names = [
+        name.to_owned(),
+        name.to_ascii_uppercase(),
+        name.to_ascii_lowercase(),
+    ];
+    let found = |name: &String| environ.get_item(name).ok().flatten();
+    let value = names.iter().find_map(found)?;
+    Some(value.str().ok()?.to_string_lossy().into_owned())
 }
 
 fn ends(then: Then) -> Served {

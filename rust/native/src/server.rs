@@ -9,6 +9,8 @@ use http1::Limits;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::access::Format;
+use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::engine::{Engine, Hooks};
 use crate::kernel;
@@ -30,10 +32,12 @@ impl Server {
         application, *, listener_fd, control_fd, on_control, on_exception, log, threads,
         multiprocess, keep_alive_s, head_timeout_s, body_timeout_s, send_timeout_s,
         limit_request_line, limit_request_fields, limit_request_field_size, limit_request_head,
-        limit_request_body, body_buffer, trusted_uids, trusted_gids, early_hints, errors
+        limit_request_body, body_buffer, trusted_uids, trusted_gids, early_hints, errors,
+        access_fd=None, access_format=vec![], access_json=false
     ))]
     // Keywords, which are named where they are given.
     #[allow(clippy::too_many_arguments, clippy::similar_names)]
+    #[allow(clippy::needless_pass_by_value)] // what is not kept is made for this call
     fn new(
         application: Py<PyAny>,
         listener_fd: RawFd,
@@ -57,6 +61,9 @@ impl Server {
         trusted_gids: Vec<u32>,
         early_hints: bool,
         errors: Py<PyAny>,
+        access_fd: Option<RawFd>,
+        access_format: Vec<(String, String)>,
+        access_json: bool,
     ) -> PyResult<Self> {
         if threads == 0 {
             return Err(PyValueError::new_err("threads: at least 1"));
@@ -87,11 +94,19 @@ impl Server {
             errors,
             log: Log::new(log),
         };
+        let access = match access_fd {
+            None => None,
+            Some(fd) => {
+                let format = Format::new(&access_format, access_json)
+                    .map_err(|kind| PyValueError::new_err(format!("access_format: {kind}")))?;
+                Some(AccessLog::new(format, kernel::duplicate(fd)?)?)
+            }
+        };
         // The caller may close its own ones.
         let listener = kernel::duplicate(listener_fd)?;
         let control = kernel::duplicate(control_fd)?;
         Ok(Self {
-            engine: Arc::new(Engine::new(config, hooks, listener, control)?),
+            engine: Arc::new(Engine::new(config, hooks, listener, control, access)?),
             has_run: AtomicBool::new(false),
         })
     }

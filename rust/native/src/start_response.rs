@@ -34,8 +34,9 @@ impl Callables {
         flags: Arc<Flags>,
         send_timeout: Duration,
         has_early_hints: bool,
+        keeps_heads: bool,
     ) -> PyResult<Self> {
-        let exchange = Bound::new(py, Exchange::new(flags, send_timeout))?;
+        let exchange = Bound::new(py, Exchange::new(flags, send_timeout, keeps_heads))?;
         let early_hints = has_early_hints
             .then(|| EARLY_HINTS.bind(&exchange).map(Bound::unbind))
             .transpose()?;

@@ -34,6 +34,10 @@ _APP = Kind("an application like 'app:app'", values.application)
 _NAME = Kind("a name of at most 64 letters, digits, '_', '-' and '.'", values.instance_name)
 _ASSIGNMENT = Kind("a variable like NAME=VALUE", values.assignment, multiline=True)
 _GLOB = Kind("a variable's name, or a pattern with * and ?", values.variable_glob)
+_LOG_FILE = Kind("a path, or '-' for standard output", values.path, is_path=True, takes_stream=True)
+_ACCESS_FORMAT = Kind(
+    "combined, json, or a format like '%(h)s \"%(r)s\" %(s)s'", values.access_format
+)
 _LEVEL = values.choice("debug", "info", "warning", "error")
 
 _MIB = 1024 * 1024
@@ -136,7 +140,9 @@ class Setting:
             raise
         except ValueError as error:
             raise SettingError(f"{raw!r} is not {self.accepts}") from error
-        return values.absolute(str(value), start_directory) if self.kind.is_path else value
+        if not self.kind.is_path or (self.kind.takes_stream and value == "-"):
+            return value
+        return values.absolute(str(value), start_directory)
 
     def show(self, value: Value | tuple[str, ...]) -> Value | list[str]:
         """Make the form in which TOML and JSON carry the value."""
@@ -336,6 +342,16 @@ SETTINGS: tuple[Setting, ...] = (
         "The least important message that is logged: debug, info, warning or error.",
         REST,
     ),
+    Setting(
+        "access_logfile", _LOG_FILE, None, "PATH|-",
+        "A file that gets a line for each request; - is standard output.",
+        REST, unset="none",
+    ),
+    Setting(
+        "access_logformat", _ACCESS_FORMAT, "combined", "FORMAT",
+        "The form of these lines: combined, json, or Gunicorn's atoms like %(h)s.",
+        REST, hidden=("--access-log-format",),
+    ),
 )  # fmt: skip
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
@@ -384,6 +400,8 @@ class Settings:
     trusted_peer: tuple[str, ...]
     early_hints: bool
     log_level: str
+    access_logfile: str | None
+    access_logformat: str
     #: Where each value came from: a flag, a variable, the file's path, or `DEFAULT`.
     origins: Mapping[str, str] = field(compare=False)
 

@@ -91,6 +91,7 @@ _EXAMPLES = {
     "reload": True,
     "reload_extra_file": ["/srv/app/templates/base.html"],
     "trusted_peer": ["www-data", "%proxies"],
+    "access_logfile": "/var/log/app/access.log",
 }
 
 

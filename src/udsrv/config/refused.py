@@ -13,7 +13,6 @@ _TLS = (
     "block (udsrv gen-nginx --upstream-only makes the rest)"
 )
 _FRAMING = "what a request may look like is fixed and strict; leave it out"
-_NGINX_LOG = "Nginx sees every request: set its access_log and log_format"
 _STDERR = "the log goes to stderr: let the journal keep it, or redirect it"
 _STATSD = "udsrv sends no metrics; count from Nginx's access log"
 _CONTROL = "udsrv makes no control socket; stop it with SIGTERM"
@@ -83,7 +82,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("--secure-scheme-headers",), "X-Forwarded-Proto of a trusted peer is used; leave it out"),
     (("--proxy-protocol", "--proxy-allow-from", "--proxy-allow-ips"), _PROXY_PROTOCOL),
-    (("--access-logfile", "--access-logformat", "--accesslog", "--access-log-format"), _NGINX_LOG),
+    (("--accesslog",), "the setting is called access_logfile"),
     (
         ("--error-logfile", "--log-file", "--errorlog", "--logger-class", "--log-config",
          "--log-config-json", "--log-config-dict", "--logconfig", "--logconfig-dict",

@@ -39,6 +39,8 @@ class Kind:
     noun: str
     parse: Callable[[str], Value]
     is_path: bool = False
+    #: ``-`` is no path but a standard stream.
+    takes_stream: bool = False
     #: A number without quotes would be misread: TOML turns 0o660 into 432.
     quoted: bool = False
     #: Line breaks are allowed: a certificate in an environment variable has them.
@@ -261,6 +263,14 @@ def _refuse_ours(name: str) -> None:
         raise SettingError(
             f"{name!r} is between systemd and udsrv and never reaches the application; leave it out"
         )
+
+
+def access_format(text: str) -> str:
+    """Check the format of the access log."""
+    from udsrv.config.access import pieces
+
+    pieces(text)
+    return text
 
 
 def instance_name(text: str) -> str:

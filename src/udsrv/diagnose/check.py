@@ -13,6 +13,7 @@ from udsrv.master import boot
 from udsrv.master.accounts import accounts, group_name, user_name
 from udsrv.master.launch import check_application
 from udsrv.privileged.directories import open_directory
+from udsrv.privileged.files import open_log
 
 
 def check(settings: Settings) -> int:
@@ -31,6 +32,11 @@ def check(settings: Settings) -> int:
     owner = f"{user_name(who.socket_uid)}:{group_name(who.socket_gid)}"
     print(f"ok  directories  {directory.path}: nobody else can replace what is in it")
     print(f"ok  socket       would be {owner} {settings.socket_mode:04o}", flush=True)
+    if settings.access_logfile not in (None, "-"):
+        fd = open_log(settings.access_logfile, create=False)
+        if fd >= 0:
+            os.close(fd)
+        print(f"ok  access log   {settings.access_logfile}", flush=True)
     code = boot.preflight(launch, who) or check_application(launch)
     if code == 0:
         print("ok  application  loads")

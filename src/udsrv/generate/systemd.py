@@ -229,6 +229,7 @@ def _files(settings: Settings, options: SystemdOptions) -> list[_Line]:
             "ReadWritePaths=/var/lib/example",
         ),
         *_socket_directory(settings),
+        *_log_directory(settings),
         home,
         _Line("PrivateTmp", "yes"),
         _Line("PrivateDevices", "yes"),
@@ -272,6 +273,33 @@ def _socket_directory(settings: Settings) -> list[_Line]:
             systemd_word(directory),
             "Where the socket is made; the directory must exist and belong to root.",
         ),
+    ]
+
+
+def _log_directory(settings: Settings) -> list[_Line]:
+    """Let the master make its log file, unless it lies beside the socket."""
+    if settings.access_logfile in (None, "-"):
+        return []
+    directory = os.path.dirname(settings.access_logfile)
+    if directory == os.path.dirname(settings.socket):
+        return []
+    if _is_below(directory, ("/var/log",)) and directory != "/var/log":
+        return [
+            _Line(
+                "LogsDirectory",
+                systemd_word(directory.removeprefix("/var/log/")),
+                "For the access log. Made by systemd, and root's: the master opens the file and "
+                "hands workers its descriptor.",
+            ),
+            _Line("LogsDirectoryMode", "0750"),
+        ]
+    return [
+        _Line(
+            "ReadWritePaths",
+            systemd_word(directory),
+            "For the access log; the directory must exist and belong to root. One of its own is "
+            f"better: --access-logfile /var/log/{settings.name}/access.log",
+        )
     ]
 
 
@@ -349,9 +377,17 @@ def _refuse_hidden_paths(settings: Settings, options: SystemdOptions) -> None:
             f"socket: {settings.socket!r} lies below a home, where nginx seldom gets and "
             f"ProtectHome= keeps the unit out; use /run/{settings.name}/{settings.name}.sock"
         )
-    for name, path in (("socket", settings.socket), *_paths_read(settings, options)):
+    log = settings.access_logfile or "-"
+    if _is_below(log, _HOMES):
+        raise ConfigError(
+            f"access_logfile: {log!r} lies below a home, which ProtectHome= keeps from the unit; "
+            f"use /var/log/{settings.name}/access.log"
+        )
+    places = {"socket": f"/run/{settings.name}", "access_logfile": f"/var/log/{settings.name}"}
+    written = (("socket", settings.socket), ("access_logfile", log))
+    for name, path in (*written, *_paths_read(settings, options)):
         if _is_below(path, _PRIVATE_TMP):
-            better = f"/run/{settings.name}" if name == "socket" else "/srv or /opt"
+            better = places.get(name, "/srv or /opt")
             raise ConfigError(
                 f"{name}: {path!r} can't be seen from a unit, which has a /tmp of its own; "
                 f"use a place below {better}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 from udsrv.config.model import Settings
 from udsrv.config.sources import unread
@@ -21,7 +22,7 @@ from udsrv.master.systemd import Notifier
 from udsrv.master.terminal import TerminalRelay
 from udsrv.privileged import kernel
 from udsrv.privileged.drop import confine_master
-from udsrv.privileged.files import read_secret
+from udsrv.privileged.files import open_log, read_secret
 from udsrv.privileged.listener import ListenerSpec, SocketPath
 from udsrv.privileged.spawn import run_as
 from udsrv.title import set_title
@@ -44,6 +45,8 @@ def run(settings: Settings) -> int:
     code = preflight(launch, who)
     if code:
         return code
+    access_fd, access_relay = open_access_log(settings.access_logfile)
+    launch = replace(launch, access_fd=access_fd)
     path = SocketPath(
         ListenerSpec(
             settings.socket, who.socket_uid, who.socket_gid, settings.socket_mode, settings.backlog
@@ -51,10 +54,33 @@ def run(settings: Settings) -> int:
     )
     try:
         set_title(f"udsrv: master [{path.path}]")
-        master = Master(launch, path, log, Notifier(os.environ), relay, _describe(settings, who))
+        relays = tuple(each for each in (relay, access_relay) if each is not None)
+        master = Master(launch, path, log, Notifier(os.environ), relays, _describe(settings, who))
         return master.run()
     finally:
         path.withdraw()
+
+
+def open_access_log(path: str | None) -> tuple[int | None, TerminalRelay | None]:
+    """Return where workers write the access log, and the relay that a terminal needs.
+
+    Raises:
+        ConfigError, PrivilegeError: there is no such place, or somebody else could be behind it.
+    """
+    if path is None:
+        return None, None
+    if path != "-":
+        return open_log(path), None
+    try:
+        os.fstat(1)
+    except OSError as error:
+        raise ConfigError(
+            "access_logfile: '-' is standard output, which is closed; name a file"
+        ) from error
+    if os.isatty(1):
+        relay = TerminalRelay(1)
+        return relay.write_fd, relay
+    return 1, None
 
 
 def confine(who: Accounts) -> None:

@@ -57,6 +57,7 @@ class Launch:
     trusted_gids: frozenset[int]
     timestamps: bool
     stderr_fd: int
+    access_fd: int | None = None  # where the workers write the access log
 
 
 def start_supervisor(launch: Launch, number: int, listener: socket.socket) -> tuple[int, Channel]:
@@ -77,6 +78,7 @@ def start_supervisor(launch: Launch, number: int, listener: socket.socket) -> tu
                     theirs.fileno(),
                     payload_fd,
                     listener.fileno(),
+                    *(() if launch.access_fd is None else (launch.access_fd,)),
                 ),
                 identity=launch.identity,
             )

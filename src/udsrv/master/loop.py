@@ -60,14 +60,14 @@ class Master:
         path: SocketPath,
         log: Log,
         notifier: Notifier,
-        relay: TerminalRelay | None,
+        relays: tuple[TerminalRelay, ...],
         describe_ready: str,
     ) -> None:
         self._launch = launch
         self._path = path
         self._log = log
         self._notifier = notifier
-        self._relay = relay
+        self._relays = relays
         self._describe_ready = describe_ready
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -90,15 +90,15 @@ class Master:
         signals = self._catch_signals()
         self._add(signals, select.EPOLLIN, lambda: self._handle_signals(signals))
         self._watch_listener()
-        if self._relay is not None:
-            self._add(self._relay.read_fd, select.EPOLLIN, self._relay.copy)
+        for relay in self._relays:
+            self._add(relay.read_fd, select.EPOLLIN, relay.copy)
         self._notifier.send(f"STATUS=starting {self._launch.settings.app}")
         while not self._stopping or self._generations:
             self._decide()
             self._wait()
         self._notifier.send(f"STATUS=stopped, exit code {self._exit_code}")
-        if self._relay is not None:
-            self._relay.copy()
+        for relay in self._relays:
+            relay.copy()
         return self._exit_code
 
     # -- waiting ------------------------------------------------------------------------------

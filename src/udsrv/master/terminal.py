@@ -20,9 +20,10 @@ _LINE_LIMIT_BYTES = 64 * 1024
 
 
 class TerminalRelay:
-    """Copies lines from a pipe to standard error."""
+    """Copies lines from a pipe to the terminal ``to_fd``, which is standard error or output."""
 
-    def __init__(self) -> None:
+    def __init__(self, to_fd: int = 2) -> None:
+        self._to_fd = to_fd
         self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.read_fd, False)
         self._partial = b""
@@ -39,4 +40,4 @@ class TerminalRelay:
                 text = escape(line.decode("utf-8", "backslashreplace"))
                 # The terminal may be gone: that ends its lines, not the service.
                 with contextlib.suppress(OSError):
-                    os.write(2, f"{text}\n".encode())
+                    os.write(self._to_fd, f"{text}\n".encode())

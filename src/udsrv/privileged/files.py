@@ -1,14 +1,15 @@
-"""Open a file that only root (or the master's own uid) can have written.
+"""Open files that only root (or the master's own uid) can have put where they are.
 
 Runs as: root. Imports the standard library and ``udsrv.errors`` only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
-from udsrv.errors import ConfigError
+from udsrv.errors import ConfigError, PrivilegeError
 from udsrv.privileged.directories import open_directory
 
 LIMIT_BYTES = 1 << 20
@@ -51,3 +52,46 @@ def read_secret(path: str) -> bytes:
     if len(data) > LIMIT_BYTES:
         raise ConfigError(f"{path} is larger than {LIMIT_BYTES} bytes")
     return data
+
+
+def open_log(path: str, *, create: bool = True) -> int:
+    """Return a descriptor that appends to the file ``path``, made with mode 0640 if it is missing.
+
+    The file belongs to root or us, has no other name and no link leads to it, so nobody can make
+    us write into another one. Without ``create`` nothing is made, and -1 stands for a missing file.
+
+    Raises:
+        ConfigError: it can't be opened, or is another kind of file.
+        PrivilegeError: its directory could be replaced by others, or it is somebody else's.
+    """
+    directory = open_directory(os.path.dirname(path))
+    name = os.path.basename(path)
+    # O_NONBLOCK: a FIFO must not stop the start.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        if create:
+            with contextlib.suppress(FileExistsError):
+                fd = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o640, dir_fd=directory.fd)
+                os.fchmod(fd, 0o640)  # whatever the umask
+                return fd
+        fd = os.open(name, flags, dir_fd=directory.fd)
+    except OSError as error:
+        if not create and isinstance(error, FileNotFoundError):
+            return -1
+        raise ConfigError(
+            f"{path}: {error.strerror}; a log is a plain file that uid {os.geteuid()} may write"
+        ) from error
+    finally:
+        os.close(directory.fd)
+    facts = os.fstat(fd)
+    reason = None
+    if not stat.S_ISREG(facts.st_mode):
+        reason = "is not a plain file"
+    elif facts.st_uid not in (0, os.geteuid()):
+        reason = f"belongs to uid {facts.st_uid}; make it root's with 'chown root {path}'"
+    elif facts.st_nlink != 1:
+        reason = "has another name (a hard link), and could be any file; remove it"
+    if reason is None:
+        return fd
+    os.close(fd)
+    raise (ConfigError if "plain" in reason else PrivilegeError)(f"{path} {reason}")

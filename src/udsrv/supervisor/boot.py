@@ -12,7 +12,7 @@ import sys
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import CONTROL_FD, LISTENER_FD, Channel, Kind, Record
+from udsrv.ipc import ACCESS_FD, CONTROL_FD, LISTENER_FD, Channel, Kind, Record
 from udsrv.log import INFO, Log
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
@@ -51,6 +51,10 @@ def _run(control: Channel) -> int:
 
     seal_supervisor()
     settings = payload.spec.settings
+    access_fd = None
+    if settings.access_logfile is not None:
+        access_fd = ACCESS_FD
+        os.set_inheritable(access_fd, False)
     os.umask(settings.umask)
     with private_tmpdir() as directory:
         watcher = None
@@ -67,7 +71,12 @@ def _run(control: Channel) -> int:
             preloaded = preload(payload.spec, control, directory)
         listener = socket.socket(fileno=LISTENER_FD)
         supervisor = Supervisor(
-            payload.spec, control, listener, watcher=watcher, preloaded=preloaded
+            payload.spec,
+            control,
+            listener,
+            access_fd,
+            watcher=watcher,
+            preloaded=preloaded,
         )
         try:
             return supervisor.run()

@@ -41,6 +41,7 @@ class Supervisor:
         spec: WorkerSpec,
         control: Channel,
         listener: socket.socket,
+        access_fd: int | None,
         *,
         watcher: Watcher | None = None,
         preloaded: Preloaded | None = None,
@@ -51,6 +52,7 @@ class Supervisor:
         self._log = preloaded.log if preloaded else spec.log
         self._control = control
         self._listener = listener
+        self._access_fd = access_fd
         self._pid = os.getpid()
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -152,6 +154,8 @@ class Supervisor:
             os.dup2(output.write_fd, 1)
             os.dup2(output.write_fd, 2)
             kept = {0, 1, 2, channel.fileno(), self._listener.fileno()}
+            if self._access_fd is not None:
+                kept.add(self._access_fd)
             application = None
             if self._preloaded is not None:
                 application = self._preloaded.application
@@ -159,7 +163,13 @@ class Supervisor:
             close_all_but(kept)
             self._reset_signals()
             code = run_worker(
-                self._spec, slot, channel, self._listener, self._pid, application=application
+                self._spec,
+                slot,
+                channel,
+                self._listener,
+                self._access_fd,
+                self._pid,
+                application=application,
             )
         except BaseException:  # the edge of a process
             sys.excepthook(*sys.exc_info())

@@ -15,6 +15,7 @@ import traceback
 from types import FrameType
 
 from udsrv import _native
+from udsrv.config import access
 from udsrv.config.model import Settings
 from udsrv.errors import UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
@@ -30,6 +31,7 @@ def run_worker(
     slot: int,
     channel: Channel,
     listener: socket.socket,
+    access_fd: int | None,
     supervisor_pid: int,
     *,
     application: Application | None = None,
@@ -39,7 +41,7 @@ def run_worker(
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         seal_worker(supervisor_pid)
-        _serve(spec, channel, listener, application or _load(spec.settings))
+        _serve(spec, channel, listener, access_fd, application or _load(spec.settings))
     except UdsrvError as error:
         with contextlib.suppress(OSError, ValueError):  # the application may have closed it
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -55,7 +57,11 @@ def _load(settings: Settings) -> Application:
 
 
 def _serve(
-    spec: WorkerSpec, channel: Channel, listener: socket.socket, application: Application
+    spec: WorkerSpec,
+    channel: Channel,
+    listener: socket.socket,
+    access_fd: int | None,
+    application: Application,
 ) -> None:
     settings = spec.settings
     server = _native.Server(
@@ -81,8 +87,13 @@ def _serve(
         trusted_gids=spec.trusted_gids,
         early_hints=settings.early_hints,
         errors=sys.stderr,
+        access_fd=access_fd,
+        access_format=access.pieces(settings.access_logformat),
+        access_json=access.is_json(settings.access_logformat),
     )
-    # The engine has its own. A second descriptor would keep a listener that was replaced alive, and
+    if access_fd is not None:
+        os.close(access_fd)  # the engine has its own
+    # Of this one too. A second descriptor would keep a listener that was replaced alive, and
     # with it the connections in its queue waiting.
     listener.close()
 

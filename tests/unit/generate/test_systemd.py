@@ -123,6 +123,32 @@ def test_only_the_sockets_directory_is_open_for_writing(socket, expected):
         assert values(text, "RuntimeDirectoryPreserve") == ["yes"]
 
 
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("-", {}),
+        ("/var/log/shop/access.log", {"LogsDirectory": ["shop"]}),
+        ("/var/log/a b/c/access.log", {"LogsDirectory": ['"a b/c"']}),
+        ("/var/log/access.log", {"ReadWritePaths": ["/var/log"]}),
+        ("/srv/logs/access.log", {"ReadWritePaths": ["/srv/logs"]}),
+        ("/run/app/access.log", {}),
+        ("/run/logs/access.log", {"ReadWritePaths": ["/run/logs"]}),
+    ],
+)
+def test_the_directory_of_the_access_log_is_open_for_writing(log, expected):
+    text = unit(access_logfile=log)
+    keys = ("LogsDirectory", "ReadWritePaths")
+    assert {key: values(text, key) for key in keys if values(text, key)} == expected
+    assert values(text, "LogsDirectoryMode") == (["0750"] if "LogsDirectory" in expected else [])
+
+
+def test_an_access_log_that_a_unit_could_not_write_is_refused():
+    with pytest.raises(ConfigError, match=r"below a home.*use /var/log/app/access\.log"):
+        unit(access_logfile="/home/shop/access.log")
+    with pytest.raises(ConfigError, match=r"can't be seen from a unit.*below /var/log/app"):
+        unit(access_logfile="/tmp/access.log")
+
+
 def test_a_socket_directly_in_run_opens_run_and_says_so():
     assert "The socket lies directly in /run" in unit(socket="/run/app.sock")
 

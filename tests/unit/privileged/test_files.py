@@ -5,7 +5,7 @@ import os
 import pytest
 
 from udsrv.errors import ConfigError, PrivilegeError
-from udsrv.privileged.files import LIMIT_BYTES, read_secret
+from udsrv.privileged.files import LIMIT_BYTES, open_log, read_secret
 
 
 @pytest.fixture
@@ -70,3 +70,73 @@ def test_a_file_may_be_large_but_not_endless(secret):
     secret.write_bytes(b"x" * (LIMIT_BYTES + 1))
     with pytest.raises(ConfigError, match=f"is larger than {LIMIT_BYTES} bytes"):
         read_secret(str(secret))
+
+
+def read_mode(path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_a_log_is_made_for_its_owner_and_its_group_whatever_the_umask(shared_directory):
+    path = shared_directory / "access.log"
+    before = os.umask(0o077)
+    try:
+        fd = open_log(str(path))
+    finally:
+        os.umask(before)
+    assert read_mode(path) == 0o640
+    os.write(fd, b"one\n")
+    os.close(fd)
+
+
+def test_a_log_that_is_there_is_appended_to_and_keeps_its_mode(shared_directory):
+    path = shared_directory / "access.log"
+    path.write_text("one\n")
+    path.chmod(0o600)
+    fd = open_log(str(path))
+    os.write(fd, b"two\n")
+    os.close(fd)
+    assert path.read_text() == "one\ntwo\n"
+    assert read_mode(path) == 0o600
+
+
+def test_looking_at_a_log_makes_none(shared_directory):
+    path = shared_directory / "access.log"
+    assert open_log(str(path), create=False) == -1
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "symbolic link", "dangling link"])
+def test_only_a_plain_file_is_a_log(shared_directory, kind):
+    path = shared_directory / "access.log"
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        target = shared_directory / "target"
+        if kind == "symbolic link":
+            target.write_text("")
+        path.symlink_to(target)
+    with pytest.raises(ConfigError, match=r"access\.log: .*; a log is a plain file"):
+        open_log(str(path))
+    assert not (shared_directory / "target").exists() or kind == "symbolic link"
+
+
+def test_a_device_is_no_log():
+    with pytest.raises(ConfigError, match="/dev/null is not a plain file"):
+        open_log("/dev/null")
+
+
+def test_a_file_of_two_names_is_no_log(shared_directory):
+    path = shared_directory / "access.log"
+    path.write_text("")
+    os.link(path, shared_directory / "other")
+    with pytest.raises(PrivilegeError, match=r"access\.log has another name"):
+        open_log(str(path))
+
+
+def test_a_log_in_a_directory_that_others_may_write_is_refused(shared_directory):
+    shared_directory.chmod(0o777)
+    with pytest.raises(PrivilegeError, match="is writable by everybody"):
+        open_log(str(shared_directory / "access.log"))
+    assert not (shared_directory / "access.log").exists()

@@ -1,0 +1,898 @@
+//! The line of one request in the access log: what is in it and how it is escaped. No I/O, no Python.
+//!
+//! A format is a list of pieces, parsed once by `udsrv.config.access`. What a peer sends is escaped, so
+//! that it can neither end a line nor a quoted part of it: as `\xNN` in text, which is then ASCII, and
+//! as JSON strings of valid UTF-8 in JSON. What is not known is `-` in text and `null` in JSON.
+
+use std::time::Duration;
+
+use http1::{Head, Version};
+
+use crate::environ::client_address;
+use crate::kernel::LocalTime;
+use crate::response::push_decimal;
+
+/// What a peer can make of a line that has to fit a pipe's atomic write (pipe(7), `PIPE_BUF`).
+pub const ATOMIC_LINE_BYTES: usize = libc::PIPE_BUF;
+
+/// The most that a number, a date or the pid takes.
+const FIXED_BYTES: usize = 32;
+
+#[derive(Debug, Eq, PartialEq)]
+enum Piece {
+    Text(Box<[u8]>),
+    /// The client, as a trusted peer names it.
+    Address,
+    /// The user of `Authorization: Basic`, one of [`Format::fields`].
+    User(usize),
+    Time,
+    RequestLine,
+    Method,
+    Path,
+    Query,
+    Protocol,
+    Status,
+    BodyBytes,
+    /// The same with nothing for 0, as the Common Log Format has it.
+    BodyBytesIfAny,
+    Seconds,
+    Milliseconds,
+    Microseconds,
+    DecimalSeconds,
+    /// A field of the request: one of [`Format::fields`].
+    Field(usize),
+    /// A field of the answer, named in lower case.
+    AnswerField(Box<[u8]>),
+    /// One of [`Format::variables`].
+    Variable(usize),
+}
+
+/// A field of the request that lines show.
+#[derive(Debug)]
+struct Wanted {
+    /// In lower case.
+    name: Box<[u8]>,
+    /// It is believed, and shown, only if the peer is trusted.
+    is_forwarded: bool,
+}
+
+/// How many of the wanted fields are looked for in one pass; others cost a pass each.
+const PLACES: usize = 8;
+
+/// Where the wanted fields are among those of a request.
+struct Places([Place; PLACES]);
+
+#[derive(Clone, Copy)]
+enum Place {
+    Nowhere,
+    At(usize),
+    /// It came several times.
+    Several,
+}
+
+/// How lines look.
+#[derive(Debug)]
+pub struct Format {
+    pieces: Vec<Piece>,
+    fields: Vec<Wanted>,
+    /// A bit for each length that the names of `fields` have, modulo 64.
+    name_lengths: u64,
+    is_json: bool,
+    /// What is wanted of the application's `environ`, by name.
+    pub variables: Vec<String>,
+    pub needs_clock: bool,
+    pub needs_answer_head: bool,
+    /// How much of each value an atomic line has room for.
+    atomic_value_bytes: usize,
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub bytes: &'a [u8],
+    /// Its request line is complete; its fields are those that have come.
+    pub head: &'a Head,
+}
+
+/// What is known of a request that has had an answer.
+pub struct Record<'a> {
+    pub request: Option<Request<'a>>,
+    pub is_trusted: bool,
+    /// The client, as a trusted peer names it.
+    pub address: Option<&'a [u8]>,
+    pub status: u16,
+    pub body_bytes: u64,
+    pub duration: Option<Duration>,
+    /// The answer's status line and fields, if the format needs them.
+    pub answer_head: &'a [u8],
+    /// As many as [`Format::variables`], or none.
+    pub variables: &'a [Option<String>],
+}
+
+impl Format {
+    /// The format of `pieces`: kind and name of each, in the words of `udsrv.config.access`.
+    ///
+    /// # Errors
+    ///
+    /// The kind that does not exist.
+    pub fn new(pieces: &[(String, String)], is_json: bool) -> Result<Self, String> {
+        let mut format = Self {
+            pieces: Vec::new(),
+            fields: Vec::new(),
+            name_lengths: 0,
+            is_json,
+            variables: Vec::new(),
+            needs_clock: false,
+            needs_answer_head: false,
+            atomic_value_bytes: 0,
+        };
+        for (kind, name) in pieces {
+            let piece = format.piece(kind, name).ok_or_else(|| kind.clone())?;
+            // Texts that meet are one.
+            match (format.pieces.last_mut(), piece) {
+                (Some(Piece::Text(before)), Piece::Text(text)) => {
+                    *before = [&before[..], &text[..]].concat().into();
+                }
+                (_, piece) => format.pieces.push(piece),
+            }
+        }
+        format.atomic_value_bytes = format.room_for_values();
+        Ok(format)
+    }
+
+    fn piece(&mut self, kind: &str, name: &str) -> Option<Piece> {
+        self.needs_clock |= matches!(kind, "T" | "M" | "D" | "L");
+        Some(match kind {
+            "text" => Piece::Text(name.as_bytes().into()),
+            "h" => Piece::Address,
+            // Only ident (RFC 1413) could tell.
+            "l" if self.is_json => Piece::Text(b"null"[..].into()),
+            "l" => Piece::Text(b"-"[..].into()),
+            "u" => Piece::User(self.field("authorization")),
+            "t" => Piece::Time,
+            "r" => Piece::RequestLine,
+            "m" => Piece::Method,
+            "U" => Piece::Path,
+            "q" => Piece::Query,
+            "H" => Piece::Protocol,
+            "s" => Piece::Status,
+            "B" => Piece::BodyBytes,
+            "b" => Piece::BodyBytesIfAny,
+            "f" => Piece::Field(self.field("referer")),
+            "a" => Piece::Field(self.field("user-agent")),
+            "T" => Piece::Seconds,
+            "M" => Piece::Milliseconds,
+            "D" => Piece::Microseconds,
+            "L" => Piece::DecimalSeconds,
+            // It is this process that writes the lines.
+            "p" => {
+                let pid = std::process::id();
+                let text = if self.is_json {
+                    pid.to_string()
+                } else {
+                    format!("<{pid}>")
+                };
+                Piece::Text(text.into_bytes().into())
+            }
+            "i" => Piece::Field(self.field(name)),
+            "o" => {
+                self.needs_answer_head = true;
+                Piece::AnswerField(name.as_bytes().into())
+            }
+            "e" => {
+                self.variables.push(name.to_owned());
+                Piece::Variable(self.variables.len() - 1)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The index of the field with this name in `fields`.
+    fn field(&mut self, name: &str) -> usize {
+        let known = |wanted: &Wanted| *wanted.name == *name.as_bytes();
+        if let Some(index) = self.fields.iter().position(known) {
+            return index;
+        }
+        self.name_lengths |= 1 << (name.len() % 64);
+        self.fields.push(Wanted {
+            name: name.as_bytes().into(),
+            is_forwarded: matches!(name, "forwarded" | "x-real-ip")
+                || name.starts_with("x-forwarded-"),
+        });
+        self.fields.len() - 1
+    }
+
+    /// Look for the first of the wanted fields, all in one pass.
+    #[inline]
+    fn places(&self, request: Option<Request<'_>>, is_trusted: bool) -> Places {
+        let mut places = Places([Place::Nowhere; PLACES]);
+        let Some(request) = request else {
+            return places;
+        };
+        for (index, field) in request.head.fields.iter().enumerate() {
+            let name_len = field.name.end - field.name.start;
+            if self.name_lengths >> (name_len % 64) & 1 == 0 {
+                continue;
+            }
+            let name = field.name.of(request.bytes);
+            for (wanted, place) in self.fields.iter().zip(&mut places.0) {
+                if wanted.name.len() == name.len()
+                    // Tells apart most names of one length, for less than the whole comparison.
+                    && name.first().map(u8::to_ascii_lowercase) == wanted.name.first().copied()
+                    && (is_trusted || !wanted.is_forwarded)
+                    && name.eq_ignore_ascii_case(&wanted.name)
+                {
+                    *place = match place {
+                        Place::Nowhere => Place::At(index),
+                        _ => Place::Several,
+                    };
+                }
+            }
+        }
+        places
+    }
+
+    fn room_for_values(&self) -> usize {
+        let (mut fixed, mut values) = (1, 0);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => fixed += text.len(),
+                Piece::Address
+                | Piece::User(_)
+                | Piece::RequestLine
+                | Piece::Method
+                | Piece::Path
+                | Piece::Query
+                | Piece::Field(_)
+                | Piece::AnswerField(_)
+                | Piece::Variable(_) => values += 1,
+                _ => fixed += FIXED_BYTES,
+            }
+        }
+        // Quotes, and the mark of what was cut off.
+        (ATOMIC_LINE_BYTES.saturating_sub(fixed) / values.max(1)).saturating_sub(8)
+    }
+
+    /// `time` as this format writes it.
+    pub fn render_time(&self, time: &LocalTime, out: &mut Vec<u8>) {
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let LocalTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            offset_s,
+        } = *time;
+        let sign = if offset_s < 0 { '-' } else { '+' };
+        let (east_h, east_m) = (
+            offset_s.unsigned_abs() / 3600,
+            offset_s.unsigned_abs() / 60 % 60,
+        );
+        out.clear();
+        let text = if self.is_json {
+            format!(
+                "\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}\
+                 {sign}{east_h:02}:{east_m:02}\""
+            )
+        } else {
+            let name = MONTHS
+                .get(usize::from(month).wrapping_sub(1))
+                .unwrap_or(&"-");
+            format!(
+                "[{day:02}/{name}/{year:04}:{hour:02}:{minute:02}:{second:02} \
+                 {sign}{east_h:02}{east_m:02}]"
+            )
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Append the line of `record`, with its end. With `is_atomic` it is at most
+    /// [`ATOMIC_LINE_BYTES`] long: what would be longer has its values cut, and says so with `...`.
+    pub fn push_line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &[u8], is_atomic: bool) {
+        let start = out.len();
+        self.push_pieces(out, record, time, usize::MAX);
+        if !is_atomic || out.len() - start <= ATOMIC_LINE_BYTES {
+            return;
+        }
+        out.truncate(start);
+        self.push_pieces(out, record, time, self.atomic_value_bytes);
+        if out.len() - start > ATOMIC_LINE_BYTES {
+            // The format alone has no room in it.
+            out.truncate(start + ATOMIC_LINE_BYTES - 1);
+            out.push(b'\n');
+        }
+    }
+
+    fn push_pieces(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &[u8], value_bytes: usize) {
+        let mut sink = Sink {
+            format: self,
+            places: self.places(record.request, record.is_trusted),
+            out,
+            is_json: self.is_json,
+            value_bytes,
+            room: value_bytes,
+            is_cut: false,
+        };
+        for piece in &self.pieces {
+            sink.piece(piece, record, time);
+        }
+        out.push(b'\n');
+    }
+}
+
+impl<'a> Request<'a> {
+    fn method(self) -> &'a [u8] {
+        self.head.method.of(self.bytes)
+    }
+
+    /// The request line without its end; there is one space between its parts.
+    fn line(self) -> &'a [u8] {
+        let (method, target) = (self.head.method, self.head.target);
+        let end = target.end as usize + b" HTTP/1.1".len();
+        &self.bytes[method.start as usize..end]
+    }
+
+    /// The client, if it is named as one.
+    pub fn address(self) -> Option<&'a [u8]> {
+        let last = self.values(b"x-forwarded-for").last();
+        last.and_then(client_address).map(str::as_bytes)
+    }
+
+    fn protocol(self) -> &'static [u8] {
+        match self.head.version {
+            Version::Http10 => b"HTTP/1.0",
+            Version::Http11 => b"HTTP/1.1",
+        }
+    }
+
+    /// The values of all fields with this name, which is in lower case.
+    fn values<'n>(self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.head.fields.iter().filter_map(move |field| {
+            let found = field.name.of(self.bytes);
+            (found.len() == name.len() && found.eq_ignore_ascii_case(name))
+                .then(|| field.value.of(self.bytes))
+        })
+    }
+}
+
+/// Where a line's pieces go.
+struct Sink<'o> {
+    format: &'o Format,
+    places: Places,
+    out: &'o mut Vec<u8>,
+    is_json: bool,
+    value_bytes: usize,
+    /// What is left of it for the value at hand.
+    room: usize,
+    /// It had no more, and that is said.
+    is_cut: bool,
+}
+
+impl Sink<'_> {
+    #[inline]
+    fn piece(&mut self, piece: &Piece, record: &Record<'_>, time: &[u8]) {
+        let request = record.request;
+        match piece {
+            Piece::Text(text) => self.out.extend_from_slice(text),
+            Piece::Address => self.value(record.address),
+            Piece::User(index) => match self.last(record, *index) {
+                None => self.value(None),
+                Some(value) => self.user(value),
+            },
+            Piece::Time => self.out.extend_from_slice(time),
+            Piece::RequestLine => self.value(request.map(Request::line)),
+            Piece::Method => self.value(request.map(Request::method)),
+            Piece::Path => {
+                self.value(request.map(|request| request.head.path.of(request.bytes)));
+            }
+            Piece::Query => {
+                self.value(request.map(|request| request.head.query.of(request.bytes)));
+            }
+            Piece::Protocol => self.value(request.map(Request::protocol)),
+            Piece::Status => {
+                let digit = |unit: u16| b'0' + u8::try_from(record.status / unit % 10).unwrap_or(0);
+                self.out
+                    .extend_from_slice(&[digit(100), digit(10), digit(1)]);
+            }
+            Piece::BodyBytes => push_decimal(self.out, record.body_bytes),
+            Piece::BodyBytesIfAny => {
+                self.number(Some(record.body_bytes).filter(|&bytes| bytes > 0));
+            }
+            Piece::Seconds => self.number(record.duration.map(|duration| duration.as_secs())),
+            Piece::Milliseconds => self.duration(record, Duration::as_millis),
+            Piece::Microseconds => self.duration(record, Duration::as_micros),
+            Piece::DecimalSeconds => {
+                self.number(record.duration.map(|duration| duration.as_secs()));
+                if let Some(duration) = record.duration {
+                    // A one in front keeps the zeros, and becomes the point.
+                    let at = self.out.len();
+                    push_decimal(self.out, 1_000_000 + u64::from(duration.subsec_micros()));
+                    self.out[at] = b'.';
+                }
+            }
+            Piece::Field(index) => match (self.place(*index), request) {
+                (Some(Place::At(at)), Some(request)) => {
+                    self.value(Some(request.head.fields[at].value.of(request.bytes)));
+                }
+                (Some(Place::Nowhere), _) | (_, None) => self.value(None),
+                _ => self.joined(all_values(self.format, record, *index)),
+            },
+            Piece::AnswerField(name) => self.joined(answer_values(record.answer_head, name)),
+            Piece::Variable(index) => {
+                let variable = record.variables.get(*index).and_then(Option::as_ref);
+                self.value(variable.map(String::as_bytes));
+            }
+        }
+    }
+
+    fn number(&mut self, number: Option<u64>) {
+        match number {
+            Some(number) => push_decimal(self.out, number),
+            None => self.value(None),
+        }
+    }
+
+    fn duration(&mut self, record: &Record<'_>, unit: impl Fn(&Duration) -> u128) {
+        let count = record.duration.as_ref().map(unit);
+        self.number(count.map(|count| u64::try_from(count).unwrap_or(u64::MAX)));
+    }
+
+    #[inline]
+    fn place(&self, index: usize) -> Option<Place> {
+        self.places.0.get(index).copied()
+    }
+
+    /// The last value of a wanted field.
+    #[inline]
+    fn last<'r>(&self, record: &Record<'r>, index: usize) -> Option<&'r [u8]> {
+        let request = record.request?;
+        match self.place(index) {
+            Some(Place::Nowhere) => None,
+            Some(Place::At(at)) => Some(request.head.fields[at].value.of(request.bytes)),
+            _ => all_values(self.format, record, index).last(),
+        }
+    }
+
+    fn user(&mut self, value: &[u8]) {
+        let mut user = Vec::new();
+        let is_known = push_basic_user(&mut user, value);
+        self.value(
+            is_known
+                .then_some(&user[..])
+                .filter(|user| !user.is_empty()),
+        );
+    }
+
+    /// The values of a field that may have come more than once, as the application sees them.
+    fn joined<'v>(&mut self, mut values: impl Iterator<Item = &'v [u8]>) {
+        let Some(first) = values.next() else {
+            return self.value(None);
+        };
+        self.open();
+        self.push(first);
+        for value in values {
+            self.push(b",");
+            self.push(value);
+        }
+        self.close();
+    }
+
+    #[inline]
+    fn value(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(value) => {
+                self.open();
+                self.push(value);
+                self.close();
+            }
+            None if self.is_json => self.out.extend_from_slice(b"null"),
+            None => self.out.push(b'-'),
+        }
+    }
+
+    #[inline]
+    fn open(&mut self) {
+        self.room = self.value_bytes;
+        self.is_cut = false;
+        if self.is_json {
+            self.out.push(b'"');
+        }
+    }
+
+    #[inline]
+    fn close(&mut self) {
+        if self.is_json {
+            self.out.push(b'"');
+        }
+    }
+
+    /// Append a part of a value, escaped.
+    #[inline]
+    fn push(&mut self, part: &[u8]) {
+        if part.len() <= self.room && !self.is_cut && is_plain(part) {
+            self.out.extend_from_slice(part);
+            self.room -= part.len();
+        } else if self.is_json {
+            self.push_json(part);
+        } else {
+            self.push_text(part);
+        }
+    }
+
+    /// Append what stands for one character. False when there is no room, which is said once.
+    fn push_character(&mut self, written: &[u8]) -> bool {
+        if self.is_cut {
+            return false;
+        }
+        if written.len() > self.room {
+            self.out.extend_from_slice(b"...");
+            self.is_cut = true;
+            return false;
+        }
+        self.out.extend_from_slice(written);
+        self.room -= written.len();
+        true
+    }
+
+    #[cold]
+    fn push_text(&mut self, part: &[u8]) {
+        for byte in part {
+            let written = *byte;
+            let fits = if is_plain(&[written]) {
+                self.push_character(&[written])
+            } else {
+                let [high, low] = hex(written);
+                self.push_character(&[b'\\', b'x', high, low])
+            };
+            if !fits {
+                return;
+            }
+        }
+    }
+
+    #[cold]
+    fn push_json(&mut self, part: &[u8]) {
+        let mut utf8 = [0; 4];
+        for chunk in part.utf8_chunks() {
+            let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+            for character in chunk.valid().chars().chain(broken) {
+                let fits = match character {
+                    '"' => self.push_character(b"\\\""),
+                    '\\' => self.push_character(b"\\\\"),
+                    // With the C1 controls, which some terminals obey.
+                    control if control.is_control() => {
+                        let [high, low] = hex(u8::try_from(u32::from(control)).unwrap_or(0));
+                        self.push_character(&[b'\\', b'u', b'0', b'0', high, low])
+                    }
+                    other => self.push_character(other.encode_utf8(&mut utf8).as_bytes()),
+                };
+                if !fits {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// All values of a wanted field, by a pass of their own.
+fn all_values<'r, 'f>(
+    format: &'f Format,
+    record: &Record<'r>,
+    index: usize,
+) -> impl Iterator<Item = &'r [u8]> + use<'r, 'f> {
+    let wanted = &format.fields[index];
+    let is_shown = record.is_trusted || !wanted.is_forwarded;
+    let request = record.request.filter(|_| is_shown);
+    request
+        .into_iter()
+        .flat_map(|request| request.values(&wanted.name))
+}
+
+/// Whether every byte stands for itself in both forms: printable ASCII but for quote and backslash.
+#[inline]
+fn is_plain(part: &[u8]) -> bool {
+    // Without a way out, so that several bytes are looked at together.
+    let odd = |byte: u8| {
+        u8::from(byte.wrapping_sub(0x20) >= 0x5f) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+    };
+    let (chunks, rest) = part.as_chunks::<16>();
+    let mut seen = 0;
+    for chunk in chunks {
+        seen |= chunk.iter().fold(0, |seen, &byte| seen | odd(byte));
+    }
+    rest.iter().fold(seen, |seen, &byte| seen | odd(byte)) == 0
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [
+        DIGITS[usize::from(byte >> 4)],
+        DIGITS[usize::from(byte & 15)],
+    ]
+}
+
+/// The values of a field in the head of an answer that we have rendered.
+fn answer_values<'a>(head: &'a [u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    head.split(|&byte| byte == b'\n')
+        .skip(1)
+        .filter_map(move |line| {
+            let line = line.strip_suffix(b"\r")?;
+            let (found, value) = line.split_at_checked(name.len())?;
+            let value = value.strip_prefix(b": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+}
+
+/// Append the user of an `Authorization` field's value. Whether it is one of RFC 7617.
+#[cold]
+fn push_basic_user(user: &mut Vec<u8>, value: &[u8]) -> bool {
+    let Some((scheme, rest)) = value.split_at_checked(6) else {
+        return false;
+    };
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return false;
+    }
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in rest.trim_ascii() {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return false,
+        };
+        bits = bits << 6 | u32::from(six);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            let byte = u8::try_from(bits >> count & 255).unwrap_or(0);
+            if byte == b':' {
+                // The password never is in the log, nor in our memory.
+                return true;
+            }
+            user.push(byte);
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use http1::{HeadParser, Limits, Progress};
+
+    use super::*;
+
+    const HEAD: &[u8] =
+        b"GET /a?b=c HTTP/1.0\r\nHost: x\r\nX: 1\r\nx: 2\r\nUser-Agent: \"\xff\t\"\r\n\
+        X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Host: shop\r\n\r\n";
+
+    const NOBODY: Record<'_> = Record {
+        request: None,
+        is_trusted: true,
+        address: None,
+        status: 400,
+        body_bytes: 0,
+        duration: None,
+        answer_head: b"",
+        variables: &[],
+    };
+
+    fn parser(head: &[u8]) -> HeadParser {
+        let limits = Limits {
+            request_line: 8192,
+            fields: 100,
+            field_size: 8192,
+            head: 65536,
+            body: 0,
+        };
+        let mut parser = HeadParser::new();
+        assert_eq!(parser.advance(head, &limits), Ok(Progress::Complete));
+        parser
+    }
+
+    /// Pieces separated by spaces: an atom, or an atom and a name with a colon between.
+    fn format(pieces: &str, is_json: bool) -> Format {
+        let mut list = Vec::new();
+        for piece in pieces.split(' ') {
+            let (kind, name) = piece.split_once(':').unwrap_or((piece, ""));
+            if !list.is_empty() {
+                list.push(("text".to_owned(), " ".to_owned()));
+            }
+            list.push((kind.to_owned(), name.to_owned()));
+        }
+        Format::new(&list, is_json).unwrap()
+    }
+
+    fn line(format: &Format, record: &Record<'_>, is_atomic: bool) -> String {
+        let mut out = b"before\n".to_vec();
+        format.push_line(&mut out, record, b"[now]", is_atomic);
+        let text = String::from_utf8(out).unwrap();
+        text.strip_prefix("before\n").unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_a_peer_sends_can_end_neither_a_line_nor_its_quotes() {
+        let parser = parser(HEAD);
+        let record = Record {
+            request: Some(Request {
+                bytes: HEAD,
+                head: parser.head(),
+            }),
+            address: Some(b"10.0.0.1"),
+            ..NOBODY
+        };
+        assert_eq!(record.request.and_then(Request::address), record.address);
+        assert_eq!(
+            line(&format("h r i:x a q", false), &record, false),
+            "10.0.0.1 GET /a?b=c HTTP/1.0 1,2 \\x22\\xff\\x09\\x22 b=c\n"
+        );
+        assert_eq!(
+            line(&format("h r i:x a i:y", true), &record, false),
+            "\"10.0.0.1\" \"GET /a?b=c HTTP/1.0\" \"1,2\" \"\\\"\u{fffd}\\u0009\\\"\" null\n"
+        );
+    }
+
+    #[test]
+    fn what_a_stranger_says_of_its_client_is_not_shown() {
+        let parser = parser(HEAD);
+        let record = Record {
+            request: Some(Request {
+                bytes: HEAD,
+                head: parser.head(),
+            }),
+            is_trusted: false,
+            ..NOBODY
+        };
+        let format = format("h i:x-forwarded-for i:x-forwarded-host i:host", false);
+        assert_eq!(line(&format, &record, false), "- - - x\n");
+    }
+
+    #[test]
+    fn any_number_of_fields_can_be_shown() {
+        let mut head = b"GET / HTTP/1.0\r\n".to_vec();
+        for index in 0..12 {
+            head.extend_from_slice(format!("X-{index}: a{index}\r\n").as_bytes());
+        }
+        head.extend_from_slice(b"x-11: more\r\nX-3: more\r\n\r\n");
+        let parser = parser(&head);
+        let record = Record {
+            request: Some(Request {
+                bytes: &head,
+                head: parser.head(),
+            }),
+            ..NOBODY
+        };
+        let names = (0..13).map(|index| format!("i:x-{index}"));
+        let format = format(&names.collect::<Vec<_>>().join(" "), false);
+        assert_eq!(
+            line(&format, &record, false),
+            "a0 a1 a2 a3,more a4 a5 a6 a7 a8 a9 a10 a11,more -\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_said_so() {
+        let pieces = "h l u t r m U q H s B b f a T D M L i:x o:x e:x";
+        let unknown = "- - - [now] - - - - - 400 0 - - - - - - - - - -\n";
+        assert_eq!(line(&format(pieces, false), &NOBODY, false), unknown);
+        let json = unknown.replace(" -", " null").replacen('-', "null", 1);
+        assert_eq!(line(&format(pieces, true), &NOBODY, false), json);
+    }
+
+    #[test]
+    fn durations_are_rounded_down_and_keep_their_zeros() {
+        let record = Record {
+            duration: Some(Duration::from_micros(2_000_345)),
+            ..NOBODY
+        };
+        assert_eq!(
+            line(&format("T M D L", false), &record, false),
+            "2 2000 2000345 2.000345\n"
+        );
+    }
+
+    #[test]
+    fn fields_of_the_answer_are_found_by_their_whole_name() {
+        let record = Record {
+            answer_head: b"HTTP/1.1 200 OK\r\nX-Y: no\r\nx: yes\r\nX: too\r\n\r\n",
+            ..NOBODY
+        };
+        assert_eq!(
+            line(&format("o:x o:x-y o:x-", false), &record, false),
+            "yes,too no -\n"
+        );
+    }
+
+    #[test]
+    fn a_line_that_must_not_be_split_is_short_enough_and_stays_well_formed() {
+        for value in [&b"a"[..], b"\"", b"\xff", "\u{1f600}".as_bytes()] {
+            let name = value.repeat(4000);
+            let head = [b"GET / HTTP/1.0\r\nUser-Agent: ", &name[..], b"\r\n\r\n"].concat();
+            let limits = Limits {
+                request_line: 8192,
+                fields: 100,
+                field_size: 1 << 20,
+                head: 1 << 20,
+                body: 0,
+            };
+            let mut parser = HeadParser::new();
+            assert_eq!(parser.advance(&head, &limits), Ok(Progress::Complete));
+            let record = Record {
+                request: Some(Request {
+                    bytes: &head,
+                    head: parser.head(),
+                }),
+                ..NOBODY
+            };
+            for is_json in [false, true] {
+                let format = format("a r s", is_json);
+                let text = line(&format, &record, true);
+                assert!(text.len() <= ATOMIC_LINE_BYTES, "{}", text.len());
+                assert!(text.contains("GET / HTTP/1.0"), "{text}");
+                assert!(text.ends_with(" 400\n"), "{text}");
+                let is_cut = line(&format, &record, false).len() > ATOMIC_LINE_BYTES;
+                assert_eq!(text.contains("..."), is_cut);
+            }
+        }
+    }
+
+    #[test]
+    fn a_format_without_room_is_cut_at_the_end_of_a_line() {
+        let text = "x".repeat(5000);
+        let format = Format::new(&[("text".to_owned(), text)], false).unwrap();
+        let text = line(&format, &NOBODY, true);
+        assert_eq!(text.len(), ATOMIC_LINE_BYTES);
+        assert!(text.ends_with("x\n"));
+    }
+
+    #[test]
+    fn users_are_those_of_basic_authentication() {
+        for (value, expected) in [
+            (&b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="[..], Some("Aladdin")), // RFC 7617 2
+            (b"bASIC  Og==", Some("")),
+            (b"Basic QWxhZGRpbg==", None),
+            (b"Basic !", None),
+            (b"Bearer QWxhZGRpbjo=", None),
+            (b"Basic", None),
+        ] {
+            let mut user = Vec::new();
+            let is_known = push_basic_user(&mut user, value);
+            let user = String::from_utf8(user).unwrap();
+            assert_eq!(is_known.then_some(&user[..]), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn times_say_how_far_they_are_from_utc() {
+        let mut out = Vec::new();
+        let time = LocalTime {
+            year: 2026,
+            month: 3,
+            day: 9,
+            hour: 4,
+            minute: 5,
+            second: 6,
+            offset_s: -12_600,
+        };
+        format("t", false).render_time(&time, &mut out);
+        assert_eq!(out, b"[09/Mar/2026:04:05:06 -0330]");
+        format("t", true).render_time(&time, &mut out);
+        assert_eq!(out, b"\"2026-03-09T04:05:06-03:30\"");
+    }
+
+    #[test]
+    fn only_known_kinds_are_taken_and_needs_are_known() {
+        let unknown = Format::new(&[("x".to_owned(), String::new())], false);
+        assert_eq!(unknown.err(), Some("x".to_owned()));
+        let plain = format("h r s", false);
+        assert!(!plain.needs_clock && !plain.needs_answer_head && plain.variables.is_empty());
+        let all = format("L o:x e:REMOTE_USER e:y", false);
+        assert!(all.needs_clock && all.needs_answer_head);
+        assert_eq!(all.variables, ["REMOTE_USER", "y"]);
+    }
+}
