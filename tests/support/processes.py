@@ -21,9 +21,13 @@ def title_of(pid: int) -> str:
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the children of every thread of ``pid``, oldest first."""
+    """Return the children of every thread of ``pid``, oldest first; none of one that is gone."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    for task in tasks:
         try:
             found += map(int, (task / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError):

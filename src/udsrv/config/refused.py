@@ -155,10 +155,20 @@ def instead_of(flag: str, written: str, known: Iterable[str], *, what: str) -> s
     if sentence is None and flag.startswith("--ssl-"):
         sentence = _TLS
     if sentence is None:
+        sentence = _other_spelling(flag)
+    if sentence is None:
         near = _nearest(written, known, skip=_COMMON.get(what, 0))
         more = f"did you mean {near}?" if near else "udsrv --help lists what there is"
         sentence = f"no such {what}; {more}"
     return f"{shown}: {sentence}"
+
+
+def _other_spelling(flag: str) -> str | None:
+    """Name the setting that takes ``flag`` as another spelling on the command line alone."""
+    from udsrv.config.model import SETTINGS
+
+    name = next((setting.name for setting in SETTINGS if flag in setting.hidden), None)
+    return f"the setting is called {name}" if name else None
 
 
 def _nearest(written: str, known: Iterable[str], *, skip: int) -> str | None:
