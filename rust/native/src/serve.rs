@@ -146,15 +146,7 @@ impl<'a, 'py> Server<'a, 'py> {
                 outcome
             });
         let remainder = match outcome {
-            Ok(mut remainder) => {
-                if let Some(Remainder {
-                    file: Some(file), ..
-                }) = &mut remainder
-                {
-                    file.place = place(bytes, head);
-                }
-                remainder
-            }
+            Ok(remainder) => remainder.map(|remainder| name_file(remainder, bytes, head)),
             Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
         };
         let ended = self.callables.finish(py);
@@ -338,6 +330,14 @@ fn variable(environ: &Bound<'_, PyDict>, name: &str) -> Option<String> {
     let found = |name: &String| environ.get_item(name).ok().flatten();
     let value = names.iter().find_map(found)?;
     Some(value.str().ok()?.to_string_lossy().into_owned())
+}
+
+/// Say for which request a file is sent, for the log.
+fn name_file(mut remainder: Remainder, bytes: &[u8], head: &Head) -> Remainder {
+    if let Some(file) = &mut remainder.file {
+        file.place = place(bytes, head);
+    }
+    remainder
 }
 
 fn ends(then: Then) -> Served {
