@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from support.gates import Gate
-from support.processes import children_of, descendants_of, title_of
+from support.processes import children_of, descendants_of, stop_now, title_of
 from support.raw_http import Connection, get
 from support.remote import FIND_LISTENER, run_in_worker, start_in_worker
 from support.waiting import wait_for_end
@@ -194,7 +194,7 @@ def test_a_stray_that_takes_connections_stops_doing_so_with_its_generation(serve
     server = serve()
     (worker,) = server.workers
     stray = run_in_worker(server.socket, FIND_LISTENER + thief)
-    os.kill(worker, signal.SIGSTOP)  # so that only the thief is left
+    stop_now(worker)  # so that only the thief is left
     with Connection(server.socket) as robbed:
         assert robbed.read_to_end() == b""
     os.kill(server.supervisors[0], signal.SIGKILL)

