@@ -8,6 +8,7 @@ import http.client
 import io
 import os
 import pwd
+import select
 import socket
 import subprocess
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, WaitError
 
 # Bytes in the send queue that the other side has not read. Source: unix(7); Linux's number.
 _SIOCOUTQ = 0x5411
@@ -120,6 +121,13 @@ class Connection:
         if chunk := self._reader.read1(65536):
             return chunk
         raise EOFError("the server has closed")
+
+    def wait_for_hangup(self) -> None:
+        """Wait until the server has closed its end; what it sent before stays readable."""
+        poll = select.poll()
+        poll.register(self.socket, 0)  # POLLHUP is always reported (poll(2))
+        if not poll.poll(PATIENCE_S * 1000):
+            raise WaitError(f"the server hasn't closed the connection in {PATIENCE_S} s")
 
     def read_to_end(self) -> bytes:
         """Return every byte until the server closes; a reset is an end too."""
