@@ -37,9 +37,11 @@ class Report:
         """Say in the log what holds, and for each gap what follows from it."""
         landlock = f"Landlock ABI {self.abi}" if self.abi else "no Landlock"
         seccomp = "seccomp" if self.calls_denied else "no seccomp"
-        log.info(f"sandbox: {landlock}, {seccomp}; network {self.network}")
+        known = "".join(f"; {gap.text}" for gap in self.gaps if not gap.is_grave)
+        log.info(f"sandbox: {landlock}, {seccomp}; network {self.network}{known}")
         for gap in self.gaps:
-            (log.warning if gap.is_grave else log.info)(f"sandbox: {gap.text}")
+            if gap.is_grave:
+                log.warning(f"sandbox: {gap.text}")
 
 
 def harden() -> None:
