@@ -92,8 +92,9 @@ def start(
 
     ``directory`` (see ``make_shared_directory``) gets ``run/`` for the socket, owned by ``run_as``
     (default: who runs the tests); the log; ``open/``, which the sandbox leaves open to the
-    application; and ``app/``, a copy of ``tests/apps``, which is where the server starts. ``stderr_fd`` is where the log goes instead of its file, and
-    ``stdout_fd`` what is standard output instead of that file.
+    application; and ``app/``, a copy of ``tests/apps``, which is where the server starts.
+    ``stderr_fd`` is where the log goes instead of its file, and ``stdout_fd`` what is standard
+    output instead of that file.
     """
     who = run_as or own_name()
     if not (directory / "run").exists():
