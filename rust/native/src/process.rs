@@ -1,8 +1,9 @@
 //! The sandbox crate's calls as functions of the module.
 
+use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use sandbox::{Comparison, Condition, Denial, Grant};
 
@@ -38,7 +39,20 @@ fn restrict(grants: Vec<(PathBuf, Vec<String>)>, connect_tcp: bool) -> PyResult<
         .into_iter()
         .map(|(path, rights)| Grant { path, rights })
         .collect();
-    Ok(sandbox::restrict(&grants, connect_tcp)?)
+    sandbox::restrict(&grants, connect_tcp).map_err(mistake_or_refusal)
+}
+
+/// Tell a policy that says nonsense from a kernel that refuses.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
+fn mistake_or_refusal(error: Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, error.to_string())),
+        None if error.kind() == ErrorKind::InvalidInput => PyValueError::new_err(error.to_string()),
+        None => error.into(),
+    }
 }
 
 /// Argument, comparison, value.
@@ -59,7 +73,7 @@ fn deny(denials: Vec<PyDenial>, first_unknown: u32) -> PyResult<()> {
             Ok(Denial { call, errno, when })
         })
         .collect::<PyResult<Vec<_>>>()?;
-    Ok(sandbox::deny(&denials, first_unknown)?)
+    sandbox::deny(&denials, first_unknown).map_err(mistake_or_refusal)
 }
 
 fn condition(PyCondition(argument, word, value): PyCondition) -> PyResult<Condition> {

@@ -40,11 +40,11 @@ pub struct Denial {
 /// A call that this architecture doesn't have needs no denial. Source: seccomp(2).
 ///
 /// # Errors
-/// The architecture is not one of `x86_64`, `aarch64` and `riscv64`; the kernel refused; or a denial is
-/// not well formed.
+/// `ENOSYS` where the architecture is not one of `x86_64`, `aarch64` and `riscv64`; what the kernel said;
+/// `InvalidInput` when a denial is not well formed.
 pub fn deny(denials: &[Denial], first_unknown: u32) -> io::Result<()> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)
-        .map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
+        .map_err(|_| io::Error::from_raw_os_error(libc::ENOSYS))?;
     let mut programs = vec![unknown_calls(first_unknown)];
     for (errno, rules) in by_errno(denials)? {
         let program = SeccompFilter::new(

@@ -51,7 +51,7 @@ pub struct Grant {
 /// that don't exist or can't be reached are left out. Source: landlock(7).
 ///
 /// # Errors
-/// A right has an unknown name, or the kernel refused.
+/// `InvalidInput` when a right has an unknown name; or the kernel refused.
 pub fn restrict(grants: &[Grant], connect_tcp: bool) -> io::Result<i32> {
     let mut ports = BitFlags::from(AccessNet::BindTcp);
     if !connect_tcp {

@@ -157,7 +157,7 @@ def _deny(network: str) -> bool:
         _native.deny(denials, policy.FIRST_UNKNOWN_CALL)
     except OSError as error:
         # Not built in, masked by whoever started us, or another architecture.
-        if error.errno in (None, errno.ENOSYS, errno.EINVAL, errno.EPERM):
+        if error.errno in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
             return False
         raise PrivilegeError(f"sandbox: seccomp: {error}") from error
     return True
