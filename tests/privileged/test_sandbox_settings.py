@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import re
 from pathlib import Path
 
@@ -77,6 +78,24 @@ def test_named_paths_can_be_read_run_and_written(serve, shared_directory):
         "run_what_was_written": "EACCES",
         "write_beside": "EACCES",
     }
+
+
+def test_a_path_that_its_mode_closes_or_that_holds_code_is_called_out(serve, shared_directory):
+    closed = shared_directory / "closed"
+    closed.mkdir()
+    server = serve("--write-path", str(closed), "--write-path", str(shared_directory / "app"))
+    (uid,) = set(re.findall(r"can't be written by uid (\d+)", server.log.text()))
+    assert int(uid) == pwd.getpwnam(APP_USER).pw_uid
+    warned = [line for line in said(server) if line.startswith("warning: ")]
+    assert warned == [
+        f"warning: sandbox: write_path: {shared_directory}/app holds the code in"
+        f" {shared_directory}/app, which an attacker could change",
+        *(
+            f"warning: sandbox: write_path: {path} can't be written by uid {uid}:"
+            " it belongs to 0:0, mode 0755"
+            for path in (closed, shared_directory / "app")
+        ),
+    ]
 
 
 @pytest.mark.parametrize("setting", ["read_path", "write_path"])

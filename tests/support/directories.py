@@ -34,7 +34,9 @@ def make_directory_of(owner: str, directory: Path) -> Path:
 def open_to_applications(directory: Path) -> Path:
     """Return the part of ``directory`` that the sandbox of servers started there leaves open."""
     inside = directory / "open"
-    inside.mkdir(exist_ok=True)
+    if not inside.exists():
+        inside.mkdir()
+        inside.chmod(0o777)  # whoever that is
     return inside
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import udsrv
@@ -17,7 +19,7 @@ from udsrv.config.model import Settings
 from udsrv.errors import ConfigError, PrivilegeError
 from udsrv.log import Log
 from udsrv.sandbox import policy
-from udsrv.sandbox.policy import Gap, Grant, Place, Tier
+from udsrv.sandbox.policy import Grant, Place, Tier
 
 #: Addresses for documentation, RFC 5737 and RFC 3849: any that isn't of this machine will do.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -26,22 +28,17 @@ _DISCARD_PORT = 9
 
 @dataclass(frozen=True)
 class Report:
-    """What has been enforced."""
+    """What has been enforced, and what an operator should know beside it."""
 
-    abi: int  # Landlock's, 0 without it
-    calls_denied: bool
-    network: str
-    gaps: tuple[Gap, ...]
+    headline: str
+    warnings: tuple[str, ...] = ()
 
     def write(self, log: Log) -> None:
-        """Say in the log what holds, and for each gap what follows from it."""
-        landlock = f"Landlock ABI {self.abi}" if self.abi else "no Landlock"
-        seccomp = "seccomp" if self.calls_denied else "no seccomp"
-        known = "".join(f"; {gap.text}" for gap in self.gaps if not gap.is_grave)
-        log.info(f"sandbox: {landlock}, {seccomp}; network {self.network}{known}")
-        for gap in self.gaps:
-            if gap.is_grave:
-                log.warning(f"sandbox: {gap.text}")
+        """Say it in the log."""
+        if self.headline:
+            log.info(f"sandbox: {self.headline}")
+        for text in self.warnings:
+            log.warning(f"sandbox: {text}")
 
 
 def harden() -> None:
@@ -73,44 +70,59 @@ def place_here(temporary_is_ours: bool) -> Place:
     )
 
 
-def seal_supervisor(settings: Settings, place: Place, log: Log) -> None:
-    """Enter the sandbox, for good and for all that this process starts, and log what it holds.
+def seal_supervisor(settings: Settings, place: Place) -> Report:
+    """Enter the sandbox, for good and for all that this process starts.
 
     Raises:
         ConfigError: a path that the operator named isn't there.
         PrivilegeError: the kernel refused, or leaves a gap that ``--sandbox strict`` forbids.
     """
     if settings.sandbox == "off":
-        log.warning("sandbox: off: the application may do whatever its user may")
-        return
-    grants = policy.grants(settings, place, Tier.SUPERVISOR)
-    require_named(grants)
-    abi = _restrict(grants, settings.network)
+        return Report("", ("off: the application may do whatever its user may",))
+    _require_named(settings)
+    warnings = (*policy.doubts(settings, place), *_closed_by_modes(settings))
+    abi = _restrict(policy.grants(settings, place, Tier.SUPERVISOR), settings.network)
     calls_denied = _deny(settings.network)
     only_loopback = reaches_only_loopback() if settings.network == "local" else None
     gaps = policy.gaps(abi, calls_denied=calls_denied, only_loopback=only_loopback)
-    Report(abi, calls_denied, settings.network, gaps).write(log)
-    grave = [gap.text for gap in gaps if gap.is_grave]
+    grave = tuple(gap.text for gap in gaps if gap.is_grave)
     if settings.sandbox == "strict" and grave:
         raise PrivilegeError(
             f"sandbox: strict, and here {'; '.join(grave)}: run a newer kernel, or give"
             " --sandbox best-effort"
         )
+    parts = [
+        f"{f'Landlock ABI {abi}' if abi else 'no Landlock'},"
+        f" {'seccomp' if calls_denied else 'no seccomp'}",
+        f"network {settings.network}",
+        *(gap.text for gap in gaps if not gap.is_grave),
+    ]
+    return Report("; ".join(parts), (*grave, *warnings))
 
 
-def require_named(grants: tuple[Grant, ...]) -> None:
-    """See that the paths of the operator's exist.
+def _require_named(settings: Settings) -> None:
+    """See that the paths of the operator's exist; Landlock takes only such.
 
     Raises:
         ConfigError: one doesn't, or the application's user can't get there.
     """
-    for grant in grants:
-        if grant.named_by is None:
-            continue
-        try:
-            os.stat(grant.path)
-        except OSError as error:
-            raise ConfigError(f"{grant.named_by}: {grant.path}: {error.strerror}") from error
+    for name, paths in (("read_path", settings.read_path), ("write_path", settings.write_path)):
+        for path in paths:
+            try:
+                os.stat(path)
+            except OSError as error:
+                raise ConfigError(f"{name}: {path}: {error.strerror}") from error
+
+
+def _closed_by_modes(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each path that the sandbox opens and its mode doesn't."""
+    for path in settings.write_path:
+        if not os.access(path, os.W_OK):
+            facts = os.stat(path)
+            yield (
+                f"write_path: {path} can't be written by uid {os.geteuid()}: it belongs to"
+                f" {facts.st_uid}:{facts.st_gid}, mode {stat.S_IMODE(facts.st_mode):04o}"
+            )
 
 
 def seal_worker(settings: Settings, place: Place, supervisor_pid: int) -> None:

@@ -49,15 +49,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Grant:
-    """Rights on a path and what is below it; where the path is missing, there is nothing to grant.
-
-    One that the operator has named must exist.
-    """
+    """Rights on a path and what is below it; a path that is missing grants nothing."""
 
     path: str
     rights: tuple[str, ...]
     why: str
-    named_by: str | None = None
 
 
 SYSTEM: tuple[Grant, ...] = (
@@ -116,10 +112,9 @@ def _of_the_application(settings: Settings, place: Place) -> Iterator[Grant]:
     if place.credentials is not None:
         yield Grant(place.credentials, READ, "credentials")
     for path in settings.read_path:
-        yield Grant(path, (*RUN, *CONNECT), "--read-path", named_by="read_path")
+        yield Grant(path, (*RUN, *CONNECT), "--read-path")
     for path in settings.write_path:
-        rights = (*WRITE, *CONNECT, "ioctl_dev")
-        yield Grant(path, rights, "--write-path", named_by="write_path")
+        yield Grant(path, (*WRITE, *CONNECT, "ioctl_dev"), "--write-path")
 
 
 def _of_the_tier(settings: Settings, place: Place, tier: Tier) -> Iterator[Grant]:
@@ -131,6 +126,28 @@ def _of_the_tier(settings: Settings, place: Place, tier: Tier) -> Iterator[Grant
     if settings.reload:
         for path in (settings.chdir, *settings.pythonpath):
             yield Grant(path, ("remove_file",), "bytecode of what has changed is removed")
+
+
+def writable(settings: Settings, place: Place) -> tuple[str, ...]:
+    """Return the directories in which a worker may make files."""
+    held = grants(settings, place, Tier.WORKER)
+    return tuple(dict.fromkeys(grant.path for grant in held if "make_reg" in grant.rights))
+
+
+def doubts(settings: Settings, place: Place) -> tuple[str, ...]:
+    """Say what the operator has allowed and may not have meant."""
+    code = dict.fromkeys((settings.chdir, *settings.pythonpath, *place.interpreters))
+    return tuple(
+        f"write_path: {path} holds the code in {below}, which an attacker could change"
+        for path in settings.write_path
+        for below in code
+        if is_below(below, path)
+    )
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Tell whether a grant on ``directory`` holds for ``path``; both are normalized."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 # ---- system calls --------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def _run(control: Channel) -> int:
     os.umask(settings.umask)
     with private_tmpdir() as directory:
         place = place_here(temporary_is_ours=directory is not None)
-        seal_supervisor(settings, place, payload.spec.log)
+        seal_supervisor(settings, place).write(payload.spec.log)
         watcher = None
         if settings.reload:
             # Before anything is imported, so that no change is missed.

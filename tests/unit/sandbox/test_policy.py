@@ -10,7 +10,19 @@ import pytest
 from support.settings import make_settings
 from udsrv import _native
 from udsrv.sandbox import policy
-from udsrv.sandbox.policy import CONNECT, RUN, WRITE, Gap, Place, Tier, denials, gaps, grants
+from udsrv.sandbox.policy import (
+    CONNECT,
+    RUN,
+    WRITE,
+    Gap,
+    Place,
+    Tier,
+    denials,
+    doubts,
+    gaps,
+    grants,
+    writable,
+)
 
 PLACE = Place(
     package="/opt/udsrv/lib/udsrv",
@@ -54,15 +66,27 @@ def test_nothing_can_be_both_written_and_run():
         assert not {"write_file", "execute"} <= held, path
 
 
-def test_a_path_of_the_operators_says_which_setting_named_it():
-    named = {
-        grant.path: grant.named_by
-        for grant in grants(
-            make_settings(write_path=["/w"], read_path=["/r"]), PLACE, Tier.SUPERVISOR
-        )
-        if grant.named_by
-    }
-    assert named == {"/w": "write_path", "/r": "read_path"}
+def test_what_can_be_written_can_be_told():
+    settings = make_settings(write_path=["/var/lib/app"])
+    assert writable(settings, PLACE) == ("/dev/shm", PLACE.temporary, "/var/lib/app")
+
+
+@pytest.mark.parametrize(
+    ("write_path", "code"),
+    [
+        ("/srv/app", ["/srv/app", "/srv/app/venv"]),
+        ("/srv/app/venv", ["/srv/app/venv"]),
+        ("/srv/app/data", []),
+        ("/srv/ap", []),
+        ("/", ["/srv/app", "/srv/lib", "/srv/app/venv", "/opt/python"]),
+    ],
+)
+def test_code_that_can_be_written_is_called_out(write_path, code):
+    settings = make_settings(chdir="/srv/app", pythonpath=["/srv/lib"], write_path=[write_path])
+    assert list(doubts(settings, PLACE)) == [
+        f"write_path: {write_path} holds the code in {path}, which an attacker could change"
+        for path in code
+    ]
 
 
 def test_a_worker_lacks_what_the_supervisor_needs_to_clear_up():
