@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from support import older_kernel
 from support.accounts import APP_USER
 from support.directories import make_directory_of
-from support.remote import run_in_worker
+from support.remote import run_in_worker, start_in_worker
 from support.servers import UDSRV
 
 ATTEMPTS = """
@@ -30,6 +31,12 @@ for name, source in {attempts!r}.items():
 def attempt(server, **sources: str) -> dict[str, str]:
     """Run each source in a worker; return "done", or the error's name."""
     return run_in_worker(server.socket, ATTEMPTS.format(attempts=sources))
+
+
+def request_of(server, source: str) -> int:
+    """Run ``source`` in a worker, uncaught; return the status of the answer."""
+    with start_in_worker(server.socket, source) as connection:
+        return connection.read_response(method="POST").status
 
 
 def said(server) -> list[str]:
@@ -125,6 +132,71 @@ def test_the_temporary_directory_is_gone_afterwards(serve):
     assert directory.parent.name.startswith("udsrv-tmpdir-")
     assert server.stop() == 0
     assert not directory.parent.exists()
+
+
+# ---- what would have allowed it ------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(shared_directory):
+    """Return a directory of the application's user, with a file."""
+    directory = make_directory_of(APP_USER, shared_directory / "own")
+    (directory / "file").touch()
+    shutil.chown(directory / "file", APP_USER)
+    (directory / "public").touch()
+    return directory
+
+
+def test_an_unhandled_refusal_is_followed_by_the_setting_that_would_have_allowed_it(serve, own):
+    server = serve("--network", "none")
+    for source, advice in (
+        (
+            f"open('{own}/public')",
+            f"{own}/public is closed to the application; --read-path {own} opens it",
+        ),
+        (
+            f"open('{own}/file', 'a')",
+            f"{own}/file is closed to the application; --read-path {own} opens it, --write-path for"
+            " writing too",
+        ),
+        (
+            f"open('{own}/new', 'w')",
+            f"{own}/new is closed to the application; --write-path {own} opens it for writing",
+        ),
+        (
+            f"os.mkdir('{own}/new/')",
+            f"{own}/new is closed to the application; --write-path {own} opens it for writing",
+        ),
+        (
+            f"try: os.listdir('{own}')\nexcept OSError as error: raise ValueError from error",
+            f"{own} is closed to the application; --read-path {own} opens it, --write-path for"
+            " writing too",
+        ),
+        (
+            "socket.socket()",
+            "--network none leaves Unix sockets only; give --network local or full",
+        ),
+    ):
+        assert request_of(server, f"import os, socket\n{source}") == 500
+        server.log.wait_for(rf"\] error: sandbox: {re.escape(advice)}$")
+
+
+def test_what_the_modes_refuse_is_not_blamed_on_the_sandbox(serve, shared_directory):
+    server = serve()
+    for path in ("/etc/shadow", shared_directory / "new", "/proc/1/environ"):
+        assert request_of(server, f"open('{path}', 'w')") == 500
+    assert request_of(server, "raise PermissionError(13, 'no file')") == 500
+    assert server.stop() == 0  # and with it, everything is in the log
+    assert len(said(server)) == 1
+    assert "error: sandbox" not in server.log.text()
+
+
+def test_a_refusal_while_the_application_loads_is_explained_too(serve, own):
+    code = f"open('{own}/new', 'w')"
+    server = serve("-e", f"BEFORE_LOADING={code}", app="gated:app", ready=False)
+    status, log = refusal(server)
+    assert status == 69
+    assert f"error: sandbox: {own}/new is closed to the application; --write-path {own} " in log
 
 
 # ---- modes ---------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ def place_here(temporary_is_ours: bool) -> Place:
     return Place(
         package=os.path.dirname(os.path.abspath(udsrv.__file__)),
         interpreters=tuple(path for path in real if path not in ("/", "/usr")),
+        python_path=tuple(filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(":"))),
         temporary=os.path.realpath(os.environ["TMPDIR"]),
         temporary_is_ours=temporary_is_ours,
         credentials=os.environ.get("CREDENTIALS_DIRECTORY"),
@@ -80,7 +81,7 @@ def seal_supervisor(settings: Settings, place: Place) -> Report:
     if settings.sandbox == "off":
         return Report("", ("off: the application may do whatever its user may",))
     _require_named(settings)
-    warnings = (*policy.doubts(settings, place), *_closed_by_modes(settings))
+    warnings = (*policy.doubts(settings, place, _import_path()), *_closed_by_modes(settings))
     abi = _restrict(policy.grants(settings, place, Tier.SUPERVISOR), settings.network)
     calls_denied = _deny(settings.network)
     only_loopback = reaches_only_loopback() if settings.network == "local" else None
@@ -98,6 +99,10 @@ def seal_supervisor(settings: Settings, place: Place) -> Report:
         *(gap.text for gap in gaps if not gap.is_grave),
     ]
     return Report("; ".join(parts), (*grave, *warnings))
+
+
+def _import_path() -> list[str]:
+    return [os.path.realpath(path) for path in sys.path if os.path.exists(path)]
 
 
 def _require_named(settings: Settings) -> None:

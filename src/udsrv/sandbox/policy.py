@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os.path
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from errno import EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT
@@ -42,6 +42,7 @@ class Place:
 
     package: str  # udsrv's own
     interpreters: tuple[str, ...]  # the environment's prefix, and that of the Python below it
+    python_path: tuple[str, ...]  # $PYTHONPATH, which only the operator can have set
     temporary: str
     temporary_is_ours: bool  # made by the supervisor, which removes it
     credentials: str | None = None
@@ -105,7 +106,7 @@ def _of_the_application(settings: Settings, place: Place) -> Iterator[Grant]:
     for path in place.interpreters:
         yield Grant(path, RUN, "the interpreter and its packages")
     yield Grant(place.package, READ, "udsrv")
-    for path in dict.fromkeys((settings.chdir, *settings.pythonpath)):
+    for path in dict.fromkeys((settings.chdir, *settings.pythonpath, *place.python_path)):
         if path != "/":  # where a service is started from; all of the machine isn't meant
             yield Grant(path, RUN, "the application")
     yield Grant(place.temporary, (*WRITE, *CONNECT), "temporary files")
@@ -134,14 +135,26 @@ def writable(settings: Settings, place: Place) -> tuple[str, ...]:
     return tuple(dict.fromkeys(grant.path for grant in held if "make_reg" in grant.rights))
 
 
-def doubts(settings: Settings, place: Place) -> tuple[str, ...]:
-    """Say what the operator has allowed and may not have meant."""
+def doubts(settings: Settings, place: Place, import_path: Iterable[str]) -> tuple[str, ...]:
+    """Say what the operator has allowed and may not have meant, or has forgotten.
+
+    ``import_path`` is what exists of ``sys.path``, where an environment's ``.pth`` files may have
+    put any place.
+    """
     code = dict.fromkeys((settings.chdir, *settings.pythonpath, *place.interpreters))
-    return tuple(
-        f"write_path: {path} holds the code in {below}, which an attacker could change"
-        for path in settings.write_path
-        for below in code
-        if is_below(below, path)
+    held = grants(settings, place, Tier.WORKER)
+    return (
+        *(
+            f"write_path: {path} holds the code in {below}, which an attacker could change"
+            for path in settings.write_path
+            for below in code
+            if is_below(below, path)
+        ),
+        *(
+            f"{path} is on the import path and closed; --read-path {path} opens it"
+            for path in import_path
+            if not any("read_file" in one.rights and is_below(path, one.path) for one in held)
+        ),
     )
 
 

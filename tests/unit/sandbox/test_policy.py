@@ -27,6 +27,7 @@ from udsrv.sandbox.policy import (
 PLACE = Place(
     package="/opt/udsrv/lib/udsrv",
     interpreters=("/srv/app/venv", "/opt/python"),
+    python_path=("/srv/more",),
     temporary="/tmp/udsrv-tmpdir-x",
     temporary_is_ours=True,
 )
@@ -44,7 +45,7 @@ def rights(
 
 def test_the_application_and_what_runs_it_can_be_read_and_run_and_not_written():
     found = rights(chdir="/srv/app", pythonpath=["/srv/lib"])
-    for path in ("/srv/app", "/srv/lib", "/srv/app/venv", "/opt/python"):
+    for path in ("/srv/app", "/srv/lib", "/srv/more", "/srv/app/venv", "/opt/python"):
         assert found[path] == set(RUN)
     assert found["/opt/udsrv/lib/udsrv"] == {"read_file", "read_dir"}
 
@@ -83,9 +84,18 @@ def test_what_can_be_written_can_be_told():
 )
 def test_code_that_can_be_written_is_called_out(write_path, code):
     settings = make_settings(chdir="/srv/app", pythonpath=["/srv/lib"], write_path=[write_path])
-    assert list(doubts(settings, PLACE)) == [
+    assert list(doubts(settings, PLACE, [])) == [
         f"write_path: {write_path} holds the code in {path}, which an attacker could change"
         for path in code
+    ]
+
+
+def test_places_that_the_environment_names_are_closed_and_said_to_be():
+    """Else a package could open its user's keys with a .pth file."""
+    path = ["/usr/lib/python3", "/srv/app/venv/lib/site-packages", "/home/dev/other", "/srv/app2"]
+    assert list(doubts(make_settings(chdir="/srv/app"), PLACE, path)) == [
+        "/home/dev/other is on the import path and closed; --read-path /home/dev/other opens it",
+        "/srv/app2 is on the import path and closed; --read-path /srv/app2 opens it",
     ]
 
 
@@ -98,13 +108,13 @@ def test_a_worker_lacks_what_the_supervisor_needs_to_clear_up():
 
 
 def test_a_directory_of_the_operators_is_not_removed():
-    place = Place(PLACE.package, (), "/var/tmp/app", temporary_is_ours=False)
+    place = Place(PLACE.package, (), (), "/var/tmp/app", temporary_is_ours=False)
     assert "/var/tmp" not in rights(Tier.SUPERVISOR, place)
     assert rights(Tier.SUPERVISOR, place)["/var/tmp/app"] >= set(WRITE)
 
 
 def test_credentials_can_be_read_only():
-    place = Place(PLACE.package, (), "/tmp/x", temporary_is_ours=True, credentials="/run/c")
+    place = Place(PLACE.package, (), (), "/tmp/x", temporary_is_ours=True, credentials="/run/c")
     assert rights(place=place)["/run/c"] == {"read_file", "read_dir"}
 
 
