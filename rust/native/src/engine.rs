@@ -200,7 +200,7 @@ impl Engine {
 
     /// Answer what is there and take no more; be done at the deadline.
     pub fn drain(&self, deadline: Duration, close_idle: bool) {
-        let deadline_ms = kernel::now_ms().saturating_add(millis(deadline));
+        let deadline_ms = kernel::now_ms().saturating_add(kernel::millis(deadline));
         self.drain_deadline_ms
             .fetch_min(deadline_ms, Ordering::AcqRel);
         let began = self.flags.phase.compare_exchange(
@@ -312,9 +312,4 @@ fn serve(py: Python<'_>, engine: &Arc<Engine>, signals: Option<&SignalMask>) -> 
     }
     let _stop_all = StopAll(engine);
     Worker::new(py, engine, signals)?.run()
-}
-
-/// `duration` in milliseconds, rounded up.
-pub fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -260,9 +260,19 @@ pub fn wait_for(fd: RawFd, events: i16, timeout: Duration) -> Waited {
     }
 }
 
-/// `timeout` in whole milliseconds, rounded up, so that no wait ends before its deadline.
+/// `duration` in whole milliseconds, rounded up, so that no wait ends before its deadline.
+///
+/// Without `as_nanos`, whose division of 128 bits costs every request more than a clock does.
+pub fn millis(duration: Duration) -> u64 {
+    let parts = duration.subsec_nanos().div_ceil(1_000_000);
+    duration
+        .as_secs()
+        .saturating_mul(1000)
+        .saturating_add(parts.into())
+}
+
 fn wait_ms(timeout: Duration) -> c_int {
-    c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+    c_int::try_from(millis(timeout)).unwrap_or(c_int::MAX)
 }
 
 /// Take one connection from the queue of `listener_fd`.

@@ -97,18 +97,15 @@ impl<'a, 'py> Server<'a, 'py> {
             .then(Instant::now);
         let wants_environ = format.is_some_and(|format| !format.variables.is_empty());
         let mut kept_environ = None;
-        let (input, is_streaming) = match body {
-            Body::None => (Input::complete(Vec::new()), false),
-            Body::Complete(data) => (Input::complete(data), false),
-            Body::Streaming(stream) => (Input::streaming(stream), true),
-        };
         let request = Request {
             is_head: head.method.of(bytes) == b"HEAD",
             version: head.version,
             keep_alive: head.keep_alive,
         };
-        let began = Bound::new(py, input).and_then(|input| {
-            let streaming = is_streaming.then(|| input.clone().unbind());
+        let is_streaming = matches!(body, Body::Streaming(_));
+        let began = input(py, body).and_then(|input| {
+            let streaming = input.as_ref().filter(|_| is_streaming);
+            let streaming = streaming.map(|input| input.clone().unbind());
             self.callables.begin(py, fd, request, streaming)?;
             Ok(input)
         });
@@ -127,7 +124,7 @@ impl<'a, 'py> Server<'a, 'py> {
             .map(|hints| hints.bind(py));
         let outcome = self
             .environ
-            .build(py, bytes, head, input.as_any(), is_trusted, early_hints)
+            .build(py, bytes, head, input.as_ref(), is_trusted, early_hints)
             .map_err(Trouble::from)
             .and_then(|environ| {
                 if wants_environ {
@@ -145,9 +142,10 @@ impl<'a, 'py> Server<'a, 'py> {
                 }
                 outcome
             });
+        let streaming = input.as_ref().filter(|_| is_streaming);
         let remainder = match outcome {
             Ok(remainder) => remainder.map(|remainder| name_file(remainder, bytes, head)),
-            Err(trouble) => self.recover(trouble, bytes, head, is_streaming.then_some(&input)),
+            Err(trouble) => self.recover(trouble, bytes, head, streaming),
         };
         let ended = self.callables.finish(py);
         if self.pen.is_some() && ended.is_head_sent {
@@ -161,7 +159,7 @@ impl<'a, 'py> Server<'a, 'py> {
                 Err(error) => self.engine.report(py, &place(bytes, head), error),
             }
         }
-        if !is_streaming {
+        let Some(streaming) = streaming else {
             return match (then(&ended, None), remainder) {
                 (Then::NextRequest, None) => Served::Done,
                 (then, remainder) => Served::Ends {
@@ -170,8 +168,8 @@ impl<'a, 'py> Server<'a, 'py> {
                     leftover: Vec::new(),
                 },
             };
-        }
-        let Some(mut stream) = input.get().finish(py, fd) else {
+        };
+        let Some(mut stream) = streaming.get().finish(py, fd) else {
             return ends(Then::Close);
         };
         match stream.refusal {
@@ -304,6 +302,16 @@ impl<'a> Watch<'a> {
         }
         engine.flags.is_stopped()
     }
+}
+
+/// The `wsgi.input` of a request with a body; that of the others is in the template.
+fn input(py: Python<'_>, body: Body) -> PyResult<Option<Bound<'_, Input>>> {
+    let input = match body {
+        Body::None => return Ok(None),
+        Body::Complete(data) => Input::complete(data),
+        Body::Streaming(stream) => Input::streaming(stream),
+    };
+    Bound::new(py, input).map(Some)
 }
 
 fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {

@@ -270,7 +270,7 @@ impl<'a, 'py> Worker<'a, 'py> {
             return claim.close();
         }
         // Its first bytes have made an event by now, or will.
-        let patience = engine::millis(engine.config.head_timeout);
+        let patience = kernel::millis(engine.config.head_timeout);
         claim.set_deadline_ms(self.driver.now_ms + patience);
         if let Some(claim) = claim.release() {
             self.driver.drive(&mut self.scratch, claim, 0);
