@@ -1,7 +1,7 @@
 //! System calls on sockets, epoll and clocks, as thin functions that decide nothing.
 //!
 //! Runs as: the app's user, in a worker. The only other `unsafe` of the module is in `python`,
-//! `slots` and the callbacks of `exchange`.
+//! `gil_cell`, `slots` and the callbacks of `start_response`.
 
 use std::io::{self, IoSlice};
 use std::mem;

@@ -254,7 +254,7 @@ impl<'a, 'py> Server<'a, 'py> {
             Trouble::Fault(Fault::Failure(_) | Fault::Refused(_)) => true,
             // The application may let through what `write` or `wsgi.input` raised.
             Trouble::Python(error) => {
-                (exchange.is_peer_gone() || refusal.is_some())
+                (exchange.is_peer_gone(py) || refusal.is_some())
                     && error.is_instance_of::<PyOSError>(py)
             }
         };
@@ -262,8 +262,8 @@ impl<'a, 'py> Server<'a, 'py> {
             self.engine
                 .report(py, &place(bytes, head), trouble.into_error());
         }
-        if exchange.is_head_sent() {
-            exchange.break_off();
+        if exchange.is_head_sent(py) {
+            exchange.break_off(py);
             return None;
         }
         if refusal.is_some() {
@@ -413,7 +413,7 @@ fn respond(
     mut watch: Watch<'_>,
 ) -> Result<Option<Remainder>, Trouble> {
     let py = result.py();
-    if !exchange.is_head_sent() {
+    if !exchange.is_head_sent(py) {
         // What can't be a subclass with an iteration of its own is known as a whole.
         if let Ok(list) = result.cast_exact::<PyList>() {
             if list.len() == 1 {
@@ -433,13 +433,13 @@ fn respond(
     if let Ok(file) = result.cast_exact::<FileWrapper>() {
         return respond_file(py, file.get(), exchange);
     }
-    let is_single = !exchange.is_head_sent() && has_one_item(result);
+    let is_single = !exchange.is_head_sent(py) && has_one_item(result);
     let iterator = iterator(result)?;
     while let Some(item) = next_part(&iterator, exchange, &mut watch)? {
         let data = bytes_of(&item)?;
         // PEP 3333: such an iterable has no other item, so this one's length is the body's. But the
         // head may have gone out with write() meanwhile.
-        if is_single && !exchange.is_head_sent() {
+        if is_single && !exchange.is_head_sent(py) {
             return exchange.send_whole(py, data.as_bytes(), Some(data));
         }
         send_part(py, data, exchange)?;
@@ -453,17 +453,17 @@ fn respond_file(
     file: &FileWrapper,
     exchange: &Exchange,
 ) -> Result<Option<Remainder>, Trouble> {
-    if !exchange.is_head_sent()
+    if !exchange.is_head_sent(py)
         && let Some(part) = file.part(py)?
     {
         return exchange.send_file(py, part);
     }
     // Whichever way it is sent, a declared length ends it.
-    while !exchange.is_complete() {
+    while !exchange.is_complete(py) {
         let block = file.read(py)?;
         let data = bytes_of(&block)?;
         let len = data.as_bytes().len();
-        let room = usize::try_from(exchange.room()).unwrap_or(usize::MAX);
+        let room = usize::try_from(exchange.room(py)).unwrap_or(usize::MAX);
         if len == 0 || room == 0 {
             break;
         }
@@ -484,7 +484,7 @@ fn send_part(
 ) -> Result<(), Trouble> {
     if !data.as_bytes().is_empty() {
         exchange.send_part(py, data)
-    } else if exchange.has_hung_up() {
+    } else if exchange.has_hung_up(py) {
         Err(Fault::Failure(Failure::Gone).into())
     } else {
         Ok(())
@@ -500,10 +500,11 @@ fn next_part<'py>(
     exchange: &Exchange,
     watch: &mut Watch<'_>,
 ) -> Result<Option<Bound<'py, PyAny>>, Trouble> {
-    if exchange.is_complete() {
+    let py = iterator.py();
+    if exchange.is_complete(py) {
         return Ok(None);
     }
-    if exchange.is_head_sent() && watch.must_stop(iterator.py()) {
+    if exchange.is_head_sent(py) && watch.must_stop(py) {
         return Err(Fault::Failure(Failure::Stopped).into());
     }
     Ok(python::next(iterator)?)
