@@ -154,6 +154,7 @@ impl<'a, 'py> Worker<'a, 'py> {
             self.py.check_signals()?;
         }
         let engine = self.engine;
+        engine.say_notes(self.py);
         let now_ms = self.driver.now_ms;
         if engine.slots.timers.is_due(now_ms) {
             self.look_for_overdue(now_ms);
