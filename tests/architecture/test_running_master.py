@@ -16,6 +16,8 @@ ALLOWED = {
     "master",
     "privileged",
     "errors",
+    "events",
+    "processes",
     "ipc",
     "log",
     "backoff",
