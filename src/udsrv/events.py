@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 _READ_BYTES = 4096
 
@@ -38,15 +38,17 @@ class EventLoop:
             self._epoll.unregister(fd)
         self._handlers.pop(fd, None)
 
-    def on_signals(self, numbers: Iterable[int], handler: Callable[[bytes], None]) -> None:
+    def on_signals(self, numbers: Collection[int], handler: Callable[[bytes], None]) -> None:
         """Call ``handler`` with the numbers of the signals that have come, a byte each.
 
-        Python writes them to a pipe, so that none is lost between a look and a wait.
+        Python writes them to a pipe, so that none is lost between a look and a wait. Those that
+        were blocked may come from now on.
         """
         read_fd, self._wakeup_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wakeup_fd, warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
         self.add(read_fd, lambda: handler(os.read(read_fd, _READ_BYTES)))
 
     def wait(self, until_s: float | None) -> None:

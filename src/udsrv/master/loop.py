@@ -14,6 +14,7 @@ import math
 import os
 import signal
 import time
+from dataclasses import replace
 
 from udsrv.backoff import Backoff
 from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError, UsageError
@@ -30,7 +31,8 @@ from udsrv.master.generations import (
     next_actions,
     next_wake_s,
 )
-from udsrv.master.launch import Launch, start_supervisor
+from udsrv.master.launch import start_supervisor
+from udsrv.master.plan import Plan
 from udsrv.master.signals import MEANINGS, Meaning
 from udsrv.master.systemd import Notifier
 from udsrv.master.terminal import TerminalRelay
@@ -49,21 +51,16 @@ _EXIT_CODES = {
 class Master:
     """Keeps one generation serving the socket's path until it is told to stop."""
 
-    def __init__(
-        self,
-        launch: Launch,
-        path: SocketPath,
-        log: Log,
-        notifier: Notifier,
-        relays: tuple[TerminalRelay, ...],
-        describe_ready: str,
-    ) -> None:
-        self._launch = launch
+    def __init__(self, plan: Plan, path: SocketPath, log: Log) -> None:
+        self._plan = plan
         self._path = path
         self._log = log
-        self._notifier = notifier
-        self._relays = relays
-        self._describe_ready = describe_ready
+        self._notifier = Notifier(plan.notify_socket)
+        # Nothing of the application gets a terminal's descriptor.
+        fds = plan.supervisor.fds
+        self._relays = {fd: TerminalRelay(fd) for fd in set(fds) if os.isatty(fd)}
+        given = [self._relays[fd].write_fd if fd in self._relays else fd for fd in fds]
+        self._supervisor = replace(plan.supervisor, fds=given)
         self._loop = EventLoop()
         self._generations: dict[int, Child] = {}
         self._channels: dict[int, Channel] = {}
@@ -83,14 +80,14 @@ class Master:
         """Serve until stopped; return the exit code."""
         self._loop.on_signals(MEANINGS, self._handle_signals)
         self._watch_listener()
-        for relay in self._relays:
+        for relay in self._relays.values():
             self._loop.add(relay.read_fd, relay.copy)
-        self._notifier.send(f"STATUS=starting {self._launch.settings.app}")
+        self._notifier.send(f"STATUS=starting {self._plan.app}")
         while not self._stopping or self._generations:
             self._decide()
             self._loop.wait(self._next_wake_s())
         self._notifier.send(f"STATUS=stopped, exit code {self._exit_code}")
-        for relay in self._relays:
+        for relay in self._relays.values():
             relay.copy()
         return self._exit_code
 
@@ -119,17 +116,17 @@ class Master:
                 self._start()
             case Drain(number):
                 # With `reload`, idle connections go at once: nobody wants the old code's answer.
-                kind = Kind.STOP if self._launch.settings.reload else Kind.DRAIN
-                self._finish(number, kind, self._launch.settings.graceful_timeout)
+                kind = Kind.STOP if self._plan.may_reload else Kind.DRAIN
+                self._finish(number, kind, self._plan.graceful_timeout_s)
             case Kill(number):
                 self._kill_late(number)
 
     def _start(self) -> None:
         self._last_number += 1
         number = self._last_number
-        pid, channel = start_supervisor(self._launch, number, self._listener)
+        pid, channel = start_supervisor(self._supervisor, number, self._listener)
         now_s = time.monotonic()
-        deadline_s = now_s + self._launch.settings.start_timeout + MARGIN_S
+        deadline_s = now_s + self._plan.start_timeout_s + MARGIN_S
         self._generations[number] = Child(number, pid, now_s, deadline_s)
         self._channels[number] = channel
         self._loop.add(channel.fileno(), lambda: self._read(number))
@@ -167,7 +164,7 @@ class Master:
         Raises:
             ChannelError: nobody has allowed that.
         """
-        if not self._launch.settings.reload:
+        if not self._plan.may_reload:
             raise ChannelError("a RELOAD record, which the settings don't allow,")
         if generation.state is not State.READY or self._stopping:
             return  # a newer one serves, or none will
@@ -179,13 +176,15 @@ class Master:
     def _became_ready(self, number: int) -> None:
         if not self._published and not self._publish():
             return
-        self._log.info(f"ready: {self._describe_ready}")
-        self._notifier.send("READY=1", f"STATUS=serving {self._path.path}, generation {number}")
+        self._log.info(f"ready: {self._plan.ready}")
+        self._notifier.send(
+            "READY=1", f"STATUS=serving {self._path.spec.path}, generation {number}"
+        )
 
     def _publish(self) -> bool:
         try:
             self._path.publish()
-            self._watch = PathWatch(self._path.parent.fd, self._path.name)
+            self._watch = PathWatch(self._path.spec.parent_fd, self._path.name)
         except PrivilegeError as error:
             self._log.error(str(error))
             self._stop(Kind.STOP, 0.0, error.exit_code)
@@ -305,7 +304,7 @@ class Master:
             self._first_with_listener = self._wanted
         who_gets_it = "only a new generation gets it" if often else "the workers are replaced"
         self._log.error(
-            f"a process of the application has shut the listener of {self._path.path} down:"
+            f"a process of the application has shut the listener of {self._path.spec.path} down:"
             f" a fresh one is published, and {who_gets_it}"
         )
 
@@ -338,16 +337,20 @@ class Master:
             self._restore()
         elif not ours:
             self._log.error(
-                f"{self._path.path} has been replaced by something that is not ours, which is left"
-                " alone: nobody can connect until it is removed"
+                f"{self._path.spec.path} has been replaced by something that is not ours, which is"
+                " left alone: nobody can connect until it is removed"
             )
 
     def _restore(self) -> None:
         if self._path.restore():
-            self._log.warning(f"{self._path.path} was removed; it is back, nothing queued was lost")
+            self._log.warning(
+                f"{self._path.spec.path} was removed; it is back, nothing queued was lost"
+            )
             return
         if self._replace_listener(hand_down=True):
-            self._log.warning(f"{self._path.path} was removed; a fresh listener takes its place")
+            self._log.warning(
+                f"{self._path.spec.path} was removed; a fresh listener takes its place"
+            )
 
     # -- signals ------------------------------------------------------------------------------
 
@@ -356,7 +359,7 @@ class Master:
             name = signal.Signals(number).name
             match MEANINGS.get(signal.Signals(number)):
                 case Meaning.STOP_GRACEFULLY:
-                    self._stop_by(name, Kind.STOP, self._launch.settings.graceful_timeout)
+                    self._stop_by(name, Kind.STOP, self._plan.graceful_timeout_s)
                 case Meaning.STOP_QUICKLY:
                     self._stop_by(name, Kind.STOP, 0.0)
                 case Meaning.IGNORE:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from udsrv.errors import PrivilegeError
 
-_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_SYMLINKS = 40  # as the kernel. Source: path_resolution(7)
 
 
@@ -49,7 +49,7 @@ def open_directory(path: str) -> Directory:
     """
     pending = [name for name in reversed(path.split("/")) if name]
     links = 0
-    here = Directory("/", os.open("/", _OPEN_DIRECTORY))
+    here = Directory("/", os.open("/", OPEN_DIRECTORY))
     try:
         while True:
             _check(here)
@@ -67,7 +67,7 @@ def open_directory(path: str) -> Directory:
             pending += [part for part in reversed(target.split("/")) if part]
             if target.startswith("/"):
                 os.close(here.fd)
-                here = Directory("/", os.open("/", _OPEN_DIRECTORY))
+                here = Directory("/", os.open("/", OPEN_DIRECTORY))
     except BaseException:
         os.close(here.fd)
         raise
@@ -92,7 +92,7 @@ def _step(here: Directory, name: str, full: str) -> Directory:
     elif name == ".":
         full = here.path
     try:
-        fd = os.open(name, _OPEN_DIRECTORY, dir_fd=here.fd)
+        fd = os.open(name, OPEN_DIRECTORY, dir_fd=here.fd)
     except OSError as error:
         raise PrivilegeError(f"{full}: {error.strerror}") from error
     os.close(here.fd)
