@@ -20,6 +20,10 @@ from udsrv.errors import ConfigError, UsageError
 #: The first is at least as large as each of the others: it holds them.
 _CONTAINS = ("limit_request_head", ("limit_request_line", "limit_request_field_size"))
 
+#: Lists of which each item has a name of its own, and what ends the name.
+_NAMED = {"env": "=", "credential": ":"}
+_MOST_CREDENTIALS = 64
+
 
 def resolve(
     argv_values: Mapping[str, Given],
@@ -92,11 +96,16 @@ def _check(name: str, value: object) -> None:
     """Check what the whole value of one setting must keep."""
     if name == "socket":
         values.check_socket_length(str(value))
-    if name == "env" and isinstance(value, tuple):
-        names = [text.partition("=")[0] for text in value]
+    if name in _NAMED and isinstance(value, tuple):
+        names = [text.partition(_NAMED[name])[0] for text in value]
         twice = next((each for each in names if names.count(each) > 1), None)
         if twice is not None:
             raise SettingError(f"{twice!r} has two values; give it one")
+    if name == "credential" and isinstance(value, tuple) and len(value) > _MOST_CREDENTIALS:
+        raise SettingError(
+            f"{len(value)} are named, and {_MOST_CREDENTIALS} is the most; put several secrets"
+            " into one file"
+        )
 
 
 def _check_limits(decided: Mapping[str, Any], origins: Mapping[str, str]) -> None:

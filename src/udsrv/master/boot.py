@@ -14,6 +14,7 @@ from udsrv.config.sources import unread
 from udsrv.errors import ConfigError
 from udsrv.log import LEVELS, Log, journal_is_stderr
 from udsrv.master.accounts import Accounts, accounts, group_name, user_name
+from udsrv.master.credentials import VARIABLE, load_credentials
 from udsrv.master.environment import environment, parse_env_file
 from udsrv.master.launch import PACKAGE, Launch
 from udsrv.master.loop import Master
@@ -93,8 +94,9 @@ def prepare(settings: Settings, who: Accounts, log: Log, *, stderr_fd: int) -> L
     """Return what every process of the application is started with, and log what follows from it.
 
     Raises:
-        ConfigError: the environment file is open to others or malformed, or what is for
-            development only was asked of root.
+        ConfigError: the environment file or a credential is open to others or malformed, or what
+            is for development only was asked of root.
+        PrivilegeError: the way to such a file could be redirected.
     """
     if who.identity is None:
         log.info(
@@ -121,6 +123,11 @@ def prepare(settings: Settings, who: Accounts, log: Log, *, stderr_fd: int) -> L
         from_file=from_file,
         named=dict(pair.split("=", 1) for pair in settings.env),
     )
+    if VARIABLE in os.environ and not settings.credential:
+        log.info(
+            f"no file of ${VARIABLE} is handed to the application: name each that it is to read"
+            " with --credential NAME"
+        )
     if env.dropped:
         log.info(
             "environment variables not passed to the application (see --pass-env):"
@@ -136,6 +143,7 @@ def prepare(settings: Settings, who: Accounts, log: Log, *, stderr_fd: int) -> L
         trusted_gids=who.trusted_gids,
         timestamps=log.timestamps,
         stderr_fd=stderr_fd,
+        credentials_fd=load_credentials(settings.credential, os.environ),
     )
 
 

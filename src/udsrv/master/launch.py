@@ -58,61 +58,50 @@ class Launch:
     timestamps: bool
     stderr_fd: int
     access_fd: int | None = None  # where the workers write the access log
+    credentials_fd: int | None = None  # a sealed memfd, see udsrv.master.credentials
 
 
 def start_supervisor(launch: Launch, number: int, listener: socket.socket) -> tuple[int, Channel]:
     """Start generation ``number`` on ``listener``; return its pid and our end of its channel."""
     ours, theirs = Channel.pair()
-    payload_fd = _sealed_memfd(payload(launch, number))
-    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        pid = spawn(
-            SpawnSpec(
-                argv=argv(launch, "supervisor.boot"),
-                environ=launch.environment,
-                directory=launch.directory,
-                fds=(  # in the order of udsrv.ipc.CONTROL_FD and what follows it
-                    null_fd,
-                    launch.stderr_fd,
-                    launch.stderr_fd,
-                    theirs.fileno(),
-                    payload_fd,
-                    listener.fileno(),
-                    *(() if launch.access_fd is None else (launch.access_fd,)),
-                ),
-                identity=launch.identity,
-            )
-        )
+        pid = _spawn(launch, "supervisor.boot", number, theirs.fileno(), listener.fileno())
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
-        os.close(payload_fd)
-        os.close(null_fd)
     return pid, ours
 
 
 def check_application(launch: Launch) -> int:
     """Load the application as a worker would, in a process that then ends; return its exit code."""
-    payload_fd = _sealed_memfd(payload(launch, 0))
+    pid = _spawn(launch, "supervisor.preflight", 0, None, None)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else AppLoadError.exit_code
+
+
+def _spawn(
+    launch: Launch, tier: str, number: int, control_fd: int | None, listener_fd: int | None
+) -> int:
+    """Start ``tier`` with descriptors in the order of udsrv.ipc; its place keeps what is absent."""
+    payload_fd = sealed_memfd("udsrv-settings", payload(launch, number))
     null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    given = (control_fd, payload_fd, listener_fd, launch.access_fd, launch.credentials_fd)
+    fds = (null_fd, launch.stderr_fd, launch.stderr_fd, *given)
     try:
-        pid = spawn(
+        return spawn(
             SpawnSpec(
-                argv=argv(launch, "supervisor.preflight"),
+                argv=argv(launch, tier),
                 environ=launch.environment,
                 directory=launch.directory,
-                # Nothing to control and nothing to serve: the places are kept.
-                fds=(null_fd, launch.stderr_fd, launch.stderr_fd, null_fd, payload_fd, null_fd),
+                fds=[null_fd if fd is None else fd for fd in fds],
                 identity=launch.identity,
             )
         )
     finally:
         os.close(payload_fd)
         os.close(null_fd)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return code if code >= 0 else AppLoadError.exit_code
 
 
 def argv(launch: Launch, tier: str) -> list[str]:
@@ -142,8 +131,9 @@ def payload(launch: Launch, number: int) -> bytes:
     ).encode()
 
 
-def _sealed_memfd(data: bytes) -> int:
-    fd = os.memfd_create("udsrv-settings", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+def sealed_memfd(name: str, data: bytes) -> int:
+    """Return a descriptor of memory that holds ``data`` and that nobody can change any more."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)
     seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL

@@ -23,6 +23,8 @@ def read_secret(path: str) -> bytes:
         PrivilegeError: its directory could be replaced by others.
     """
     directory = open_directory(os.path.dirname(path))
+    uid = os.geteuid()
+    closed = f"must belong to uid {uid} with mode 0600: chown {uid} {path} && chmod 0600 {path}"
     try:
         fd = os.open(
             os.path.basename(path),
@@ -30,9 +32,7 @@ def read_secret(path: str) -> bytes:
             dir_fd=directory.fd,
         )
     except PermissionError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}; it must belong to uid {os.geteuid()} with mode 0600"
-        ) from error
+        raise ConfigError(f"{path}: {error.strerror}; it {closed}") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     finally:
@@ -42,12 +42,12 @@ def read_secret(path: str) -> bytes:
     if not stat.S_ISREG(facts.st_mode):
         os.close(fd)
         raise ConfigError(f"{path} is not a plain file")
+    # To a master that isn't root's, systemd opens root's file by an access control list, whose
+    # mask shows as the mode of root's group. Source: systemd.exec(5), LoadCredential=; acl(5).
+    others = 0o037 if uid and facts.st_uid == facts.st_gid == 0 else 0o077
     with os.fdopen(fd, "rb") as file:
-        if facts.st_uid not in (0, os.geteuid()) or mode & 0o077:
-            raise ConfigError(
-                f"{path} (uid {facts.st_uid}, mode {mode:04o}) must belong to"
-                f" uid {os.geteuid()} with mode 0600: it may hold secrets"
-            )
+        if facts.st_uid not in (0, uid) or mode & others:
+            raise ConfigError(f"{path} (uid {facts.st_uid}, mode {mode:04o}) {closed}")
         data = file.read(LIMIT_BYTES + 1)
     if len(data) > LIMIT_BYTES:
         raise ConfigError(f"{path} is larger than {LIMIT_BYTES} bytes")

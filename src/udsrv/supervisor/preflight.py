@@ -9,6 +9,7 @@ import os
 import sys
 
 from udsrv.errors import UdsrvError
+from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.worker.target import extend_path, load
@@ -17,7 +18,8 @@ from udsrv.worker.target import extend_path, load
 def main() -> None:
     """Exit with 0 when the application loads, else with the code that a start would give."""
     try:
-        settings = read_payload().spec.settings
+        spec = read_payload().spec
+        settings = spec.settings
         require_native()
         from udsrv.sandbox.apply import seal_supervisor
 
@@ -25,7 +27,7 @@ def main() -> None:
         os.umask(settings.umask)
         extend_path(settings.chdir, settings.pythonpath)
         assert settings.app is not None
-        with private_tmpdir():
+        with credentials_directory(spec.log), private_tmpdir():
             load(settings.app)
     except UdsrvError as error:
         print(f"udsrv: {error}", file=sys.stderr)

@@ -27,9 +27,10 @@ def test_a_file_that_is_open_to_others_is_refused(secret, mode):
     secret.chmod(mode)
     with pytest.raises(ConfigError) as caught:
         read_secret(str(secret))
+    me = os.getuid()
     assert str(caught.value) == (
-        f"{secret} (uid {os.getuid()}, mode {mode:04o}) must belong to uid {os.getuid()} with"
-        " mode 0600: it may hold secrets"
+        f"{secret} (uid {me}, mode {mode:04o}) must belong to uid {me} with mode 0600:"
+        f" chown {me} {secret} && chmod 0600 {secret}"
     )
 
 
