@@ -51,8 +51,8 @@ def ask(machine: Machine, socket: str, source: str) -> list[object]:
 
 @pytest.fixture(scope="module")
 def directory(shop: Machine) -> str:
-    here, secret, uid, owner = ask(shop, SOCKET, READ)
-    assert secret == "hush"
+    here, content, uid, owner = ask(shop, SOCKET, READ)
+    assert content == "hush"
     assert uid == owner != 0
     return str(here)
 

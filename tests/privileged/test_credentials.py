@@ -16,7 +16,7 @@ from support.remote import run_in_worker
 from support.strangers import run_as
 from support.waiting import wait_for_end
 
-SECRET = "hush-Grüße\0\n"
+CONTENT = "hush-Grüße\0\n"
 DIRECTORY = "import os; result = os.environ['CREDENTIALS_DIRECTORY']"
 
 
@@ -25,7 +25,7 @@ def etc(module_directory):
     """Where root keeps its secrets."""
     directory = module_directory / "etc"
     directory.mkdir(mode=0o755)
-    for name, content in {"password": SECRET, "key": "hush-key"}.items():
+    for name, content in {"password": CONTENT, "key": "hush-key"}.items():
         file = directory / name
         file.write_text(content)
         file.chmod(0o600)
@@ -36,8 +36,9 @@ def etc(module_directory):
 def server(start_module_udsrv, etc):
     """One server whose application has two credentials, one of each kind."""
     server = start_module_udsrv(
-        "remote:app", "--user", APP_USER, "--workers", "2", "--credential", f"db.password:{etc}/password",
-        "--credential", "key", environ={"CREDENTIALS_DIRECTORY": str(etc)},
+        "remote:app", "--user", APP_USER, "--workers", "2",
+        "--credential", f"db.password:{etc}/password", "--credential", "key",
+        environ={"CREDENTIALS_DIRECTORY": str(etc)},
     )  # fmt: skip
     server.log.wait_for(r"\[worker 1\] loaded")
     return server
@@ -54,7 +55,7 @@ def test_the_application_reads_what_root_named(server):
     here = os.environ["CREDENTIALS_DIRECTORY"]
     result = {name: open(f"{here}/{name}", newline="").read() for name in os.listdir(here)}
     """
-    assert run_in_worker(server.socket, source) == {"db.password": SECRET, "key": "hush-key"}
+    assert run_in_worker(server.socket, source) == {"db.password": CONTENT, "key": "hush-key"}
 
 
 def test_so_do_the_programs_that_it_runs(server):
@@ -223,11 +224,11 @@ def too_large(file):
     file.write_bytes(b"x" * (2**20 + 1))
 
 
-MENDED = "must belong to uid 0 with mode 0600: chown 0 {file} && chmod 0600 {file}"
+MENDED = "it must belong to uid 0 with mode 0600: chown 0 {file} && chmod 0600 {file}"
 REFUSED = {
-    open_to_all: (78, "{file} (uid 0, mode 0644) " + MENDED),
-    open_to_a_group: (78, "{file} (uid 0, mode 0440) " + MENDED),
-    of_the_application: (78, "{file}: Permission denied; it " + MENDED),
+    open_to_all: (78, "{file} (uid 0, gid 0, mode 0644) is open to others; " + MENDED),
+    open_to_a_group: (78, "{file} (uid 0, gid 0, mode 0440) is open to others; " + MENDED),
+    of_the_application: (78, "{file}: Permission denied; " + MENDED),
     behind_a_link: (78, "{file}: Too many levels of symbolic links"),
     in_an_open_directory: (77, "is writable by everybody"),
     in_a_directory_of_the_application: (77, "its owner, who could replace what is in it"),

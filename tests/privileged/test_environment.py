@@ -109,7 +109,7 @@ def fifo(file):
 
 
 REFUSED = {
-    open_to_a_group: (78, "(uid 0, mode 0640) must belong to uid 0 with mode 0600"),
+    open_to_a_group: (78, "(uid 0, gid 0, mode 0640) is open to others; it must belong to uid 0"),
     of_the_application: (78, "Permission denied; it must belong to uid 0 with mode 0600"),
     behind_a_link: (78, "app.env: "),
     in_an_open_directory: (77, "is writable by everybody"),

@@ -1,5 +1,9 @@
 """At start it is said which accounts the application shares with somebody, and what that means."""
 
+import grp
+import os
+import pwd
+
 import pytest
 
 from support.accounts import APP_USER, EXTRA_GROUP, NGINX_USER, OTHER_USER
@@ -51,3 +55,57 @@ def test_a_shared_account_is_called_out_once(start_udsrv, user, options, warning
             result = False
     """
     assert run_in_worker(server.socket, source) is connects
+
+
+@pytest.fixture
+def settings(shared_directory):
+    directory = shared_directory / "etc"
+    directory.mkdir()
+    file = directory / "app.toml"
+    file.write_text("workers = 1\n")
+    for path in (directory, file):
+        path.chmod(0o755)
+    return file
+
+
+def owned(path):
+    os.chown(path, pwd.getpwnam(APP_USER).pw_uid, -1)
+
+
+def of_its_group(path):
+    os.chown(path, 0, grp.getgrnam(EXTRA_GROUP).gr_gid)
+    path.chmod(0o775)
+
+
+def of_everybody(path):
+    path.chmod(0o777)
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+@pytest.mark.parametrize(
+    ("spoil", "writer"),
+    [
+        (owned, ", its owner, who"),
+        (of_its_group, "writable by group"),
+        (of_everybody, "writable by everybody"),
+    ],
+)
+def test_settings_that_the_application_could_write_are_refused(
+    start_udsrv, settings, spoil, writer, what
+):
+    path = settings if what == "file" else settings.parent
+    spoil(path)
+    server = start_udsrv("remote:app", "--user", APP_USER, "-c", str(settings), ready=False)
+    assert server.wait_end() == (78 if what == "file" else 77)
+    (line,) = server.log.text().splitlines()
+    assert f"{path} (uid" in line
+    assert writer in line
+    if what == "file":
+        assert "who could decide what is started, and as whom" in line
+    assert f"chown 0 {path} && chmod 0644 {path}" in line or f"chmod 0755 {path}'" in line
+    assert list(server.socket.parent.iterdir()) == []
+
+
+def test_settings_that_root_alone_can_write_are_read(start_udsrv, settings):
+    server = start_udsrv("remote:app", "--user", APP_USER, "-c", str(settings))
+    assert server.log.count("warning: ") == 0

@@ -34,9 +34,7 @@ _APP = Kind("an application like 'app:app'", values.application)
 _NAME = Kind("a name of at most 64 letters, digits, '_', '-' and '.'", values.instance_name)
 _ASSIGNMENT = Kind("a variable like NAME=VALUE", values.assignment, multiline=True)
 _GLOB = Kind("a variable's name, or a pattern with * and ?", values.variable_glob)
-_CREDENTIAL = Kind(
-    "a credential like NAME or NAME:PATH", values.credential, path_after=":"
-)
+_CREDENTIAL = Kind("a credential like NAME or NAME:PATH", values.credential, path_after=":")
 _LOG_FILE = Kind("a path, or '-' for standard output", values.path, is_path=True, takes_stream=True)
 _ACCESS_FORMAT = Kind(
     "combined, json, or a format like '%(h)s \"%(r)s\" %(s)s'", values.access_format

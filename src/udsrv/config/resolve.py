@@ -8,7 +8,7 @@ accounts that do not exist yet.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
 from udsrv.config import sources, values
@@ -32,9 +32,11 @@ def resolve(
     start_directory: str,
     *,
     required: Collection[str] = ("socket", "app"),
+    read: Callable[[str], bytes] = sources.read_file,
 ) -> Settings:
     """Decide every setting; a later source replaces an earlier one, lists included.
 
+    ``read`` reads the file of settings; root's must see that nobody else can write it.
     Without a socket, which only ``required`` without it permits, ``socket`` is empty.
 
     Raises:
@@ -43,7 +45,7 @@ def resolve(
     """
     origins = {setting.name: DEFAULT for setting in SETTINGS}
     decided: dict[str, Any] = {setting.name: setting.default for setting in SETTINGS}
-    for directory, source in _sources(argv_values, environ, config_path, start_directory):
+    for directory, source in _sources(argv_values, environ, config_path, start_directory, read):
         for name, given in source.items():
             try:
                 decided[name] = BY_NAME[name].read(given.raw, directory)
@@ -75,6 +77,7 @@ def _sources(
     environ: Mapping[str, str],
     config_path: str | None,
     start_directory: str,
+    read: Callable[[str], bytes],
 ) -> list[tuple[str, Mapping[str, Given]]]:
     """Order the sources from the weakest to the strongest, with where their relative paths begin.
 
@@ -86,7 +89,7 @@ def _sources(
     ]
     if config_path is not None:
         path = values.absolute(config_path, start_directory)
-        file = sources.from_file(path, as_root=os.geteuid() == 0)
+        file = sources.from_file(path, read)
         ordered.insert(0, (os.path.dirname(path), file))
     # The weakest: a platform sets it for all, the file was written for this application.
     return [(start_directory, sources.from_platform(environ)), *ordered]

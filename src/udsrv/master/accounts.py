@@ -51,9 +51,7 @@ def accounts(settings: Settings) -> Accounts:
     socket_uid = _owner(settings) if settings.socket_owner else os.geteuid()
     socket_gid = _socket_gid(settings, as_root=as_root)
     if identity is not None:
-        facts = SocketFacts(
-            socket_uid, socket_gid, group_name(socket_gid), settings.socket_mode
-        )
+        facts = SocketFacts(socket_uid, socket_gid, group_name(socket_gid), settings.socket_mode)
         warnings += shared(app, identity, nginx, facts)
     trusted_uids, trusted_gids = _trusted(settings, nginx)
     return Accounts(

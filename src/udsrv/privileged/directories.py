@@ -57,7 +57,7 @@ def open_directory(path: str) -> Directory:
                 return here
             name = pending.pop()
             full = os.path.join(here.path, name)
-            target = _symlink(here, name, full)
+            target = _symlink(here, name, full, path)
             if target is None:
                 here = _step(here, name, full)
                 continue
@@ -73,12 +73,18 @@ def open_directory(path: str) -> Directory:
         raise
 
 
-def _symlink(here: Directory, name: str, full: str) -> str | None:
+def _symlink(here: Directory, name: str, full: str, wanted: str) -> str | None:
     try:
         facts = os.stat(name, dir_fd=here.fd, follow_symlinks=False)
         if not stat.S_ISLNK(facts.st_mode):
             return None
         target = os.readlink(name, dir_fd=here.fd)
+    except FileNotFoundError as error:
+        in_run = full.startswith(("/run/", "/var/run/"))
+        hint = ", or at each start by RuntimeDirectory= (see udsrv gen-systemd)" if in_run else ""
+        raise PrivilegeError(
+            f"{full} doesn't exist: make it with 'mkdir -p -m 0755 {wanted}'{hint}"
+        ) from error
     except OSError as error:
         raise PrivilegeError(f"{full}: {error.strerror}") from error
     if facts.st_uid not in (0, os.geteuid()):
@@ -109,12 +115,19 @@ def _has_access_list(fd: int) -> bool:
         raise
 
 
+def who_else_may_write(fd: int) -> str | None:
+    """Say who besides root and us may write what ``fd`` is; None when nobody."""
+    facts = os.fstat(fd)
+    writer = who_may_write(facts, os.geteuid(), os.getegid())
+    if writer is None and facts.st_mode & stat.S_IWGRP and _has_access_list(fd):
+        # The group's bits are then the most that anybody in the list gets. Source: acl(5).
+        return "somebody in its access control list"
+    return writer
+
+
 def _check(directory: Directory) -> None:
     facts = os.fstat(directory.fd)
-    writer = who_may_write(facts, os.geteuid(), os.getegid())
-    if writer is None and facts.st_mode & stat.S_IWGRP and _has_access_list(directory.fd):
-        # The group's bits are then the most that anybody in the list gets. Source: acl(5).
-        writer = "somebody in its access control list"
+    writer = who_else_may_write(directory.fd)
     if writer is None or (facts.st_mode & stat.S_ISVTX and facts.st_uid in (0, os.geteuid())):
         return
     mode = stat.S_IMODE(facts.st_mode)

@@ -94,9 +94,7 @@ def open_fds() -> frozenset[int]:
 class _Attendant(threading.Thread):
     """Reads the application's output and the master's orders while the main thread imports."""
 
-    def __init__(
-        self, output: OutputRelay, control: Channel, clean_up: Callable[[], None]
-    ) -> None:
+    def __init__(self, output: OutputRelay, control: Channel, clean_up: Callable[[], None]) -> None:
         super().__init__(name="udsrv", daemon=True)
         self.records: list[Record] = []
         self._output = output

@@ -70,7 +70,7 @@ def _remove_unused(parent: str, prefix: str) -> None:
 
 def _remove(path: str) -> None:
     with contextlib.suppress(OSError):
-        os.chmod(path, 0o700)  # noqa: S103 - ours alone, and closed to ourselves perhaps
+        os.chmod(path, 0o700)
     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -42,7 +42,7 @@ def test_a_file_is_its_owners_to_read_and_is_made_once(tmp_path):
     write_readable(str(path), b"hush")
     assert stat.S_IMODE(path.stat().st_mode) == 0o400
     assert path.read_bytes() == b"hush"
-    with pytest.raises(PrivilegeError, match="can't be written to .*key: .*File exists"):
+    with pytest.raises(PrivilegeError, match=r"can't be written to .*key: .*File exists"):
         write_readable(str(path), b"other")
     assert path.read_bytes() == b"hush"
 
@@ -57,7 +57,8 @@ def test_memory_is_told_from_disk_as_the_kernel_does(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mode", "usable"), [(0o755, True), (0o700, True), (0o1777, True), (0o777, False), (0o775, False)]
+    ("mode", "usable"),
+    [(0o755, True), (0o700, True), (0o1777, True), (0o777, False), (0o775, False)],
 )
 def test_a_directory_where_others_could_replace_ours_is_not_used(tmp_path, mode, usable):
     directory = tmp_path / "tmp"
