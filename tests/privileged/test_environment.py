@@ -2,14 +2,19 @@
 
 import os
 import pwd
+import resource
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
-from support.accounts import APP_USER
+from support.accounts import APP_USER, OTHER_USER
+from support.directories import copy_readable, make_directory_of
 from support.processes import descendants_of, title_of
 from support.remote import run_in_worker
+from support.servers import APPLICATIONS
+from support.strangers import run_as
 
 ENVIRON = "import os; result = dict(os.environ)"
 OWN = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR"}
@@ -65,6 +70,51 @@ def test_secrets_are_in_no_command_line(serve, shared_directory):
         assert "hush" not in title_of(pid)
     assert "hush" not in server.log.text()
     assert b"hush" not in Path(f"/proc/{server.pid}/environ").read_bytes()
+
+
+LOOK_AROUND = """
+import os, sys
+pids = sys.argv[1:]
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    for name in ("cmdline", "environ"):
+        try:
+            with open(f"/proc/{pid}/{name}", "rb") as file:
+                found = b"hu" + b"sh" in file.read()
+        except PermissionError:
+            if name == "environ" and pid in pids:
+                pids.remove(pid)
+        except OSError:
+            pass
+        else:
+            if found:
+                print(pid, name)
+print("readable:", *pids)
+"""
+
+
+def test_another_user_finds_no_secret_in_the_processes_of_the_machine(serve, shared_directory):
+    file = shared_directory / "secret"
+    file.write_text("SECRET=hush\n")
+    file.chmod(0o600)
+    server = serve("--env-file", str(file), "--credential", f"key:{file}")
+    pids = (server.pid, *descendants_of(server.pid))
+    assert len(pids) == 3
+    assert run_as(OTHER_USER, LOOK_AROUND, *pids) == "readable:"
+    assert run_as(OTHER_USER, LOOK_AROUND, os.getpid()) == "readable:"
+
+
+def test_a_worker_that_crashes_leaves_no_core(serve, shared_directory):
+    directory = make_directory_of(APP_USER, shared_directory / "cwd")
+    copy_readable(APPLICATIONS / "remote.py", directory)
+    server = serve("--chdir", str(directory))
+    # Not dumpable: the kernel gives its files in /proc to root. Source: proc(5), prctl(2).
+    for pid in descendants_of(server.pid):
+        assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
+    (worker,) = server.workers
+    resource.prlimit(worker, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    os.kill(worker, signal.SIGSEGV)
+    server.log.wait_for(rf"pid {worker}\) was killed by signal 11")
+    assert sorted(os.listdir(directory)) == ["remote.py"]
 
 
 def test_the_temporary_directory_is_private_and_goes_with_the_server(serve):
