@@ -1,9 +1,8 @@
 """What of root's environment reaches the application: what is listed and what is named."""
 
+import contextlib
 import os
 import pwd
-import resource
-import signal
 import stat
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from support.accounts import APP_USER, OTHER_USER
 from support.directories import copy_readable, make_directory_of
 from support.processes import descendants_of, title_of
-from support.remote import run_in_worker
+from support.remote import run_in_worker, start_in_worker
 from support.servers import APPLICATIONS
 from support.strangers import run_as
 
@@ -111,10 +110,15 @@ def test_a_worker_that_crashes_leaves_no_core(serve, shared_directory):
     for pid in descendants_of(server.pid):
         assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
     (worker,) = server.workers
-    resource.prlimit(worker, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    os.kill(worker, signal.SIGSEGV)
-    server.log.wait_for(rf"pid {worker}\) was killed by signal 11")
-    assert sorted(os.listdir(directory)) == ["remote.py"]
+    crash = """
+    import os, resource, signal
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    os.kill(os.getpid(), signal.SIGSEGV)
+    """
+    with contextlib.closing(start_in_worker(server.socket, crash)):
+        server.log.wait_for(rf"pid {worker}\) was killed by signal 11")
+    assert set(os.listdir(directory)) == {"remote.py", "__pycache__"}
 
 
 def test_the_temporary_directory_is_private_and_goes_with_the_server(serve):

@@ -18,15 +18,15 @@ _TRIES = 10
 
 
 @contextlib.contextmanager
-def private_tmpdir() -> Iterator[None]:
-    """Hold a temporary directory of the process's own, unless the operator named one."""
+def private_tmpdir() -> Iterator[str | None]:
+    """Yield a temporary directory of the process's own, unless the operator named one."""
     if "TMPDIR" in os.environ:
-        yield
+        yield None
         return
     with private_directory(tempfile.gettempdir(), PREFIX) as path:
         os.environ["TMPDIR"] = path
         tempfile.tempdir = None
-        yield
+        yield path
 
 
 @contextlib.contextmanager

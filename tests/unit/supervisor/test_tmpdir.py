@@ -19,11 +19,10 @@ def parent(tmp_path, monkeypatch):
 
 
 def test_it_is_ours_alone_and_is_where_temporary_files_go(parent):
-    with private_tmpdir():
-        path = tempfile.gettempdir()
-        assert os.environ["TMPDIR"] == path
+    with private_tmpdir() as path:
         assert os.path.dirname(path) == str(parent)
         assert os.stat(path).st_mode & 0o777 == 0o700
+        assert tempfile.gettempdir() == path
     assert list(parent.iterdir()) == []
 
 
@@ -35,10 +34,9 @@ def test_what_a_killed_generation_left_is_removed(parent):
 
 
 def test_what_is_closed_to_its_owner_is_removed_too(parent):
-    for _killed in range(2):
-        with private_directory(str(parent), PREFIX) as path:
-            (parent / os.path.basename(path) / "key").touch(0o400)
-            os.chmod(path, 0o500)
+    with private_directory(str(parent), PREFIX) as path:
+        (parent / os.path.basename(path) / "key").touch(0o400)
+        os.chmod(path, 0o500)
     assert list(parent.iterdir()) == []
 
 
@@ -58,12 +56,11 @@ def test_a_directory_that_another_generation_takes_for_unused_is_made_again(pare
 
 
 def test_the_directory_of_a_running_generation_stays(parent, monkeypatch):
-    with private_tmpdir():
-        first = tempfile.gettempdir()
+    with private_tmpdir() as first:
         monkeypatch.delenv("TMPDIR")
         monkeypatch.setattr(tempfile, "tempdir", str(parent))
-        with private_tmpdir():
-            assert first != tempfile.gettempdir()
+        with private_tmpdir() as second:
+            assert first != second
             assert os.path.isdir(first)
 
 
@@ -79,6 +76,6 @@ def test_what_is_called_otherwise_stays(parent):
 
 def test_the_operators_directory_is_left_alone(parent, monkeypatch):
     monkeypatch.setenv("TMPDIR", "/var/tmp")
-    with private_tmpdir():
-        assert list(parent.iterdir()) == []
+    with private_tmpdir() as path:
+        assert path is None
     assert os.environ["TMPDIR"] == "/var/tmp"
