@@ -1,11 +1,15 @@
 """Credentials of a server that an ordinary user starts."""
 
+import json
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
+from support.accounts import ORDINARY_USER
+from support.raw_http import get
 from support.remote import run_in_worker
 from support.servers import UDSRV
 
@@ -40,6 +44,33 @@ def test_its_own_file_becomes_a_credential(serve_ordinary, key):
     assert stat.S_IMODE(os.stat(here).st_mode) == 0o500
     assert server.stop() == 0
     assert not os.path.exists(here)
+
+
+# Shows what the example has made of its credentials.
+SHOW = """
+
+@app.route("/")
+def show():
+    return [SECRET_KEY, app.secret_key, DATABASES["default"]["PASSWORD"]]
+"""
+
+
+def test_the_example_of_the_documentation_reads_them(start_udsrv, shared_directory):
+    documentation = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", documentation, re.DOTALL)
+    (shared_directory / "site").mkdir(mode=0o755)
+    (shared_directory / "site" / "example.py").write_text(example + SHOW)
+    options = ["--chdir", f"{shared_directory}/site"]
+    if os.getuid() == 0:
+        options += ["--user", ORDINARY_USER]
+    for name in ("secret-key", "db-password"):
+        file = shared_directory / name
+        file.write_text(f"the {name}\n")  # editors end a file so
+        file.chmod(0o600)
+        options += ["--credential", f"{name}:{file}"]
+    server = start_udsrv("example:app", *options)
+    expected = ["the secret-key", "the secret-key", "the db-password"]
+    assert json.loads(get(server.socket).body) == expected
 
 
 @pytest.mark.root
