@@ -74,7 +74,7 @@ def _reader() -> Callable[[str], bytes]:
     """Return what reads the file of settings: root relies on what root alone can have written."""
     if os.geteuid() != 0:
         return read_file
-    from udsrv.privileged.files import read_configuration
+    from udsrv.start.files import read_configuration
 
     return read_configuration
 
@@ -82,7 +82,7 @@ def _reader() -> Callable[[str], bytes]:
 def _dispatch(given: Arguments, settings: Settings, start_directory: str) -> int:
     command = given.command.name
     if command == "run":
-        from udsrv.master.boot import run
+        from udsrv.start.boot import run
 
         return run(settings)
     if command == "check":

@@ -50,7 +50,7 @@ def credentials_directory(log: Log) -> Iterator[None]:
 
 
 def read_credentials(fd: int) -> dict[str, bytes]:
-    """Return what ``master.credentials`` put into ``fd``, and close it; nothing of /dev/null."""
+    """Return what ``start.credentials`` put into ``fd``, and close it; nothing of /dev/null."""
     try:
         # All generations share one offset. Source: open(2), "open file descriptions".
         text = os.pread(fd, os.fstat(fd).st_size, 0) or b"{}"

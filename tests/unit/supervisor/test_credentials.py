@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 from udsrv.errors import PrivilegeError
-from udsrv.master.credentials import encode
-from udsrv.master.launch import sealed_memfd
+from udsrv.start.credentials import encode
+from udsrv.start.memory import sealed_memfd
 from udsrv.supervisor.credentials import (
     choose_parent,
     in_memory,

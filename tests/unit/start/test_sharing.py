@@ -4,8 +4,8 @@ import pwd
 
 import pytest
 
-from udsrv.master.sharing import SocketFacts, shared
 from udsrv.privileged.drop import Identity
+from udsrv.start.sharing import SocketFacts, shared
 
 
 def account(name: str, uid: int, gid: int) -> pwd.struct_passwd:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 
 from udsrv.errors import ConfigError, PrivilegeError
-from udsrv.privileged.directories import open_directory, who_else_may_write
+from udsrv.start.directories import open_directory, who_else_may_write
 
 LIMIT_BYTES = 1 << 20
 

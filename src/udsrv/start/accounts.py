@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError
-from udsrv.master.sharing import SocketFacts, shared
 from udsrv.privileged.drop import Identity
+from udsrv.start.sharing import SocketFacts, shared
 
 # The users (and groups) under which distributions run Nginx.
 NGINX_NAMES = ("www-data", "nginx")

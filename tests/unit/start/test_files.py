@@ -6,7 +6,7 @@ import pytest
 
 from support.directories import grant_writing
 from udsrv.errors import ConfigError, PrivilegeError
-from udsrv.privileged.files import LIMIT_BYTES, open_log, read_configuration, read_secret
+from udsrv.start.files import LIMIT_BYTES, open_log, read_configuration, read_secret
 
 
 @pytest.fixture

@@ -12,23 +12,21 @@ import os
 from collections.abc import Mapping, Sequence
 
 from udsrv.errors import ConfigError
-from udsrv.master.launch import sealed_memfd
-from udsrv.privileged.files import read_secret
+from udsrv.start.files import read_secret
+from udsrv.start.memory import sealed_memfd
 
 # Of all together, as systemd's. Source: systemd.exec(5), LoadCredential=.
 LIMIT_BYTES = 1 << 20
 VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
-def load_credentials(items: Sequence[str], environ: Mapping[str, str]) -> int | None:
-    """Return a descriptor for ``ipc.CREDENTIALS_FD``; None when ``items`` (NAME[:PATH]) is empty.
+def load_credentials(items: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Return a descriptor for ``ipc.CREDENTIALS_FD`` with the files of ``items``: NAME[:PATH] each.
 
     Raises:
         ConfigError: a file is missing, open to others or too large, or it isn't said where it is.
         PrivilegeError: the way to a file could be redirected.
     """
-    if not items:
-        return None
     contents: dict[str, bytes] = {}
     for name, path in (locate(item, environ) for item in items):
         contents[name] = read_secret(path)
