@@ -86,6 +86,20 @@ COMMANDS: Mapping[str, Command] = {
             "Check settings, accounts, directories and the application's import.",
             ("socket", "app"),
         ),
+        Command(
+            "audit",
+            "Read from the kernel, and try, what the running processes could do.",
+            ("socket",),
+            (
+                Option("--json", "", "Print JSON (docs/audit.schema.json).", switch=True),
+                Option(
+                    "--threshold",
+                    "N",
+                    "Fail when systemd-analyze security gives the unit more than N of 10.",
+                    default="3",
+                ),
+            ),
+        ),
     )
 }
 

@@ -1,0 +1,40 @@
+"""The commands that mend. Pure.
+
+Runs as: whoever calls it. Imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Iterable
+
+from udsrv.diagnose.audit.facts import Facts, File
+
+AS_ROOT = "sudo udsrv audit, with the same options"
+
+
+def restart(facts: Facts) -> str:
+    """Return what starts the server anew: what a process was given at its start stays."""
+    if facts.unit is not None:
+        return f"systemctl restart {shlex.quote(facts.unit.name)}"
+    if facts.master is not None:
+        return f"kill -TERM {facts.master.pid}, and start udsrv again"
+    return f"start udsrv with --socket {shlex.quote(facts.wanted.socket)}"
+
+
+def close_to(file: File, uid: int, gids: Iterable[int]) -> str:
+    """Return what takes the right to write ``file`` from a user with these groups."""
+    path = shlex.quote(file.path)
+    below = "-R " if stat.S_ISDIR(file.mode) and not file.mode & stat.S_ISVTX else ""
+    steps = []
+    if file.has_access_list:
+        steps.append(f"setfacl {below}-b {path}")
+    if file.uid == uid:
+        steps.append(f"chown {below}root {path}")
+    if file.mode & stat.S_IWGRP and file.gid in gids:
+        steps.append(f"chmod {below}g-w {path}")
+    if file.mode & stat.S_IWOTH:
+        steps.append(f"chmod {below}o-w {path}")
+    # Something else gives the right: a capability, or a group that the process has kept.
+    return " && ".join(steps) or f"chown {below}root:root {path} && chmod {below}go-w {path}"
