@@ -68,7 +68,9 @@ def attempt(who: Likeness, live: File | None, places: Sequence[Place]) -> Attemp
     try:
         with decoy_of(live) as path:
             raw = ask_child(lambda: _try_all(who, path, places))
-    except (OSError, UdsrvError) as error:
+    except OSError as error:
+        return Attempts(refused=f"a decoy can't be made: {error.strerror}")
+    except UdsrvError as error:
         return Attempts(refused=str(error))
     return Attempts(
         outcomes=raw["outcomes"],

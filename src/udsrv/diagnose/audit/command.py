@@ -11,11 +11,11 @@ import signal
 import sys
 from collections.abc import Iterable
 
-from udsrv.config.model import Settings
+from udsrv.config.model import DEFAULT, Settings
 from udsrv.diagnose.audit import surroundings
 from udsrv.diagnose.audit.attempts import attempt, attempts_of
 from udsrv.diagnose.audit.child import Likeness
-from udsrv.diagnose.audit.facts import Attempts, Facts, File, Place, Process, Unit
+from udsrv.diagnose.audit.facts import Attempts, Facts, File, Place, Process, Unit, Wanted
 from udsrv.diagnose.audit.judge import judge
 from udsrv.diagnose.audit.places import places
 from udsrv.diagnose.audit.processes import read_processes
@@ -75,7 +75,11 @@ def collect(settings: Settings, threshold: float) -> Facts:
         processes = read_processes(listener, surroundings.lock_identity(settings.socket))
     read_by_root = tuple(_read_by_root(settings))
     looked_at = places(
-        settings, master_reads=read_by_root, package=PACKAGE, interpreter=sys.executable
+        settings,
+        master_reads=read_by_root,
+        code=_code(settings, processes),
+        package=PACKAGE,
+        interpreter=sys.executable,
     )
     return Facts(
         wanted=wanted,
@@ -91,7 +95,7 @@ def collect(settings: Settings, threshold: float) -> Facts:
         attempts=attempts_of(processes, socket if listening else None, looked_at),
         stranger=_as_stranger(socket if listening else None),
         account_groups=surroundings.account_groups({each.uids[1] for each in processes}),
-        names=_names(processes, socket),
+        names=_names(processes, socket, wanted),
         unit=_unit(processes),
         threshold=threshold,
     )
@@ -116,14 +120,23 @@ def _read_by_root(settings: Settings) -> Iterable[str]:
         yield settings.env_file
 
 
+def _code(settings: Settings, processes: Iterable[Process]) -> tuple[str, ...]:
+    """Return where the application is loaded from: its working directory, and what is named."""
+    found = [each.directory for each in processes if each.role == "supervisor"]
+    if settings.origin("chdir") != DEFAULT:
+        found.append(settings.chdir)
+    return tuple(dict.fromkeys(path for path in (*found, *settings.pythonpath) if path))
+
+
 def _as_stranger(live: File | None) -> Attempts:
     ids = (_NOBODY,) * 3
     none: tuple[Place, ...] = ()
     return attempt(Likeness(ids, ids, (), 0, None), live, none)
 
 
-def _names(processes: Iterable[Process], socket: File | None) -> dict[str, str]:
+def _names(processes: Iterable[Process], socket: File | None, wanted: Wanted) -> dict[str, str]:
     uids = {uid for each in processes for uid in each.uids}
+    uids |= {uid for uid in (wanted.user, wanted.owner) if uid is not None}
     gids = {gid for each in processes for gid in (*each.gids, *each.groups)}
     if socket is not None:
         uids.add(socket.uid)

@@ -30,10 +30,16 @@ class Descriptor:
 
     @property
     def kind(self) -> str:
-        """A word for a table: the path of what has one, else what it is."""
-        if not self.target.startswith("/") or self.target.startswith("/memfd:"):
-            return self.target.partition(":")[0].lstrip("/").replace("anon_inode", "kernel object")
-        return self.target
+        """A word for the table, which must not vary with the names of temporary files."""
+        if self.target.startswith("/dev/"):
+            return self.target
+        if self.target.startswith("anon_inode:"):
+            return self.target.removeprefix("anon_inode:").strip("[]")
+        if self.target.startswith("/memfd:"):
+            return "memfd"
+        if self.target.startswith("/"):
+            return "directory" if stat.S_ISDIR(self.mode) else "file"
+        return self.target.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Process:
     landlocked: bool | None  # a descriptor of it was opened inside a Landlock domain
     ports: tuple[str, ...] | None  # the TCP ports it listens on
     executable: str | None
+    directory: str | None  # where it works
 
 
 ROLES = ("master", "supervisor", "worker", "descendant", "stranger")

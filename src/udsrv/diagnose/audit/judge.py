@@ -6,9 +6,9 @@ Runs as: whoever calls it. Imports the standard library only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from udsrv.diagnose.audit.facts import Facts, Process
+from udsrv.diagnose.audit.facts import ROLES, Facts, Process
 from udsrv.diagnose.audit.remedies import restart
 from udsrv.diagnose.audit.rules_machine import machine_findings
 from udsrv.diagnose.audit.rules_process import ROWS
@@ -56,7 +56,7 @@ def judge(facts: Facts) -> Report:
         judgements = judged[pids[0]]
         columns.append(Column(title, pids, tuple(each.cell for each in judgements)))
         findings += _findings(title, pids, judgements, facts)
-    findings.sort(key=lambda each: _ORDER[each.verdict])
+    findings = sorted(_merged(findings), key=lambda each: _ORDER[each.verdict])
     return Report(tuple(columns), tuple(findings), facts)
 
 
@@ -69,20 +69,31 @@ def _findings(
             yield Finding(row, title, judgement.verdict, judgement.fact, remedy, pids)
 
 
+def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Make one line of what is wrong with several columns in the same way."""
+    same: dict[tuple[str, ...], list[Finding]] = {}
+    for each in findings:
+        same.setdefault((each.check, each.verdict, each.fact, each.remedy), []).append(each)
+    for members in same.values():
+        subject = ", ".join(dict.fromkeys(each.subject for each in members))
+        pids = tuple(sorted(pid for each in members for pid in each.pids))
+        yield replace(members[0], subject=subject, pids=pids)
+
+
 def _titles(processes: Sequence[Process]) -> dict[int, tuple[str, int]]:
-    """Number the processes of each role by their start."""
-    counts: dict[str, int] = {}
+    """Number the processes of each role by their start; one alone has the number 0."""
     titles = {}
-    for process in processes:
-        counts[process.role] = counts.get(process.role, 0) + 1
-        titles[process.pid] = (process.role, counts[process.role])
+    for role in ROLES:
+        pids = [each.pid for each in processes if each.role == role]
+        for number, pid in enumerate(pids, start=1):
+            titles[pid] = (role, number if len(pids) > 1 else 0)
     return titles
 
 
 def _title(members: Sequence[tuple[str, int]]) -> str:
-    """Return a title like ``worker 1-3 5``. The one master needs no number."""
-    role = members[0][0]
-    if role == "master":
+    """Return a title like ``worker 1-3 5``."""
+    role, first = members[0]
+    if first == 0:
         return role
     runs: list[list[int]] = []
     for _, number in members:

@@ -55,11 +55,17 @@ _DATA = (
 
 
 def places(
-    settings: Settings, *, master_reads: Iterable[str], package: str, interpreter: str
+    settings: Settings,
+    *,
+    master_reads: Iterable[str],
+    code: Iterable[str],
+    package: str,
+    interpreter: str,
 ) -> tuple[Place, ...]:
     """Return the places, the strictest first: what lies in two of them counts as of the first.
 
-    ``master_reads`` are the files that root reads and executes.
+    ``master_reads`` are the files that root reads and executes, ``code`` the directories that the
+    application is loaded from.
     """
     socket_directory = os.path.dirname(settings.socket)
     found = [
@@ -80,9 +86,5 @@ def places(
         environment = os.path.dirname(os.path.dirname(python))
         if environment not in ("/", "/usr", "/usr/local"):
             found.append(Place(environment, _DEEP, verdict, what))
-    found += [
-        Place(path, _DEEP, "warn", "the application's code")
-        for path in (settings.chdir, *settings.pythonpath)
-        if path != "/"
-    ]
+    found += [Place(path, _DEEP, "warn", "the application's code") for path in code if path != "/"]
     return (*found, *(Place(path, depth, "ok", "data") for path, depth in _DATA))

@@ -187,6 +187,7 @@ def _process(directory_fd: int, seen: _Seen, role: str) -> Process:
         landlocked=None if descriptors is None else _landlocked(directory_fd, seen.pid),
         ports=None if descriptors is None else _ports(directory_fd, descriptors),
         executable=_link(directory_fd, "exe"),
+        directory=_link(directory_fd, "cwd"),
     )
 
 

@@ -23,18 +23,23 @@ def restart(facts: Facts) -> str:
     return f"start udsrv with --socket {shlex.quote(facts.wanted.socket)}"
 
 
-def close_to(file: File, uid: int, gids: Iterable[int]) -> str:
-    """Return what takes the right to write ``file`` from a user with these groups."""
+def close_socket_mode(facts: Facts) -> str:
+    """Return what gives the socket the mode of the settings."""
+    return f"chmod {facts.wanted.mode:04o} {shlex.quote(facts.wanted.socket)}"
+
+
+def close_to(file: File, uid: int, gids: Iterable[int], *, all_below: bool = False) -> str:
+    """Return what takes the right to write ``file``, and ``all_below``, from a user."""
     path = shlex.quote(file.path)
-    below = "-R " if stat.S_ISDIR(file.mode) and not file.mode & stat.S_ISVTX else ""
+    below = "-R " if all_below and stat.S_ISDIR(file.mode) else ""
     steps = []
     if file.has_access_list:
         steps.append(f"setfacl {below}-b {path}")
     if file.uid == uid:
         steps.append(f"chown {below}root {path}")
-    if file.mode & stat.S_IWGRP and file.gid in gids:
-        steps.append(f"chmod {below}g-w {path}")
     if file.mode & stat.S_IWOTH:
-        steps.append(f"chmod {below}o-w {path}")
+        steps.append(f"chmod {below}go-w {path}")
+    elif file.mode & stat.S_IWGRP and file.gid in gids:
+        steps.append(f"chmod {below}g-w {path}")
     # Something else gives the right: a capability, or a group that the process has kept.
     return " && ".join(steps) or f"chown {below}root:root {path} && chmod {below}go-w {path}"

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 
 from udsrv.diagnose.audit.facts import DONE, Facts, File
-from udsrv.diagnose.audit.remedies import AS_ROOT, close_to, restart
+from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, restart
 from udsrv.diagnose.audit.verdicts import Finding
 
 #: What the sandbox can't stop before a version of Landlock. Source: landlock(7).
@@ -49,7 +49,7 @@ def _socket(facts: Facts) -> Iterator[Finding]:
     if mode & 0o007 or (wanted.mode_is_given and mode != wanted.mode):
         who = "every local user may connect" if mode & 0o002 else f"not {wanted.mode:04o}"
         fact = f"has mode {mode:04o}: {who}"
-        yield Finding("socket", wanted.socket, "fail", fact, f"chmod {wanted.mode:04o} {path}")
+        yield Finding("socket", wanted.socket, "fail", fact, close_socket_mode(facts))
     for kind, want, have in (("chown", wanted.owner, live.uid), ("chgrp", wanted.group, live.gid)):
         if want not in (None, have):
             what = "uid" if kind == "chown" else "gid"
@@ -150,12 +150,11 @@ def _others(facts: Facts) -> Iterator[Finding]:
         return
     directory = facts.directories[-1]
     mends = {
-        "connect": ("connect to the socket", close_to(socket, -1, ())),
-        "unlink": ("remove and replace the socket", close_to(directory, -1, ())),
+        "connect": ("connect to the socket", close_socket_mode(facts)),
+        "unlink": ("remove and replace the socket", f"chmod go-w {shlex.quote(directory.path)}"),
     }
     for action, (words, remedy) in mends.items():
         if tried.outcomes.get(action) == DONE:
-            remedy = remedy.replace(" -R ", " ")
             fact = f"every local user can {words} (tried)"
             yield Finding("other users", facts.wanted.socket, "fail", fact, remedy)
 

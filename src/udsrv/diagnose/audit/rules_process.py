@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Mapping
 
 from udsrv.diagnose.audit.facts import DONE, Attempts, Descriptor, Facts, Process
-from udsrv.diagnose.audit.remedies import AS_ROOT, close_to, restart
+from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, close_to, restart
 from udsrv.diagnose.audit.verdicts import Judgement
 from udsrv.privileged.drop import MASTER_CAPABILITIES
 from udsrv.privileged.kernel import CAP_CHOWN
@@ -189,12 +189,9 @@ def _dumpable(process: Process, facts: Facts) -> Judgement:
 def _descriptors(process: Process, facts: Facts) -> Judgement:
     if process.descriptors is None:
         return _not_visible("its descriptors")
-    kinds = dict.fromkeys(each.kind for each in process.descriptors)
-    files = sorted(kind for kind in kinds if kind.startswith("/"))
-    things = sorted(kind for kind in kinds if not kind.startswith("/"))
+    cell = ", ".join(sorted({each.kind for each in process.descriptors})) or "none"
     if _is_master(process):
-        return Judgement(", ".join(things) or "none")
-    cell = ", ".join((*files, *things)) or "none"
+        return Judgement(cell)
     foreign = [each for each in process.descriptors if _is_foreign(each, process, facts)]
     if not foreign:
         return Judgement(cell)
@@ -259,9 +256,11 @@ def _can_write(process: Process, facts: Facts) -> Judgement:
     verdict = "fail" if any(each.place.verdict == "fail" for each in wrong) else "warn"
     gids = {process.gids[1], *process.groups}
     named = ", ".join(f"{each.file.path} ({each.place.what})" for each in wrong[:_MOST_SHOWN])
-    remedy = " && ".join(
-        dict.fromkeys(close_to(each.file, process.uids[1], gids) for each in wrong[:_MOST_SHOWN])
+    remedies = (
+        close_to(each.file, process.uids[1], gids, all_below=each.place.verdict == "warn")
+        for each in wrong[:_MOST_SHOWN]
     )
+    remedy = " && ".join(dict.fromkeys(remedies))
     return Judgement(cell, verdict, f"can write {named}", remedy)
 
 
@@ -302,14 +301,15 @@ def _close_socket(process: Process, facts: Facts) -> str:
         return f"chown root {shlex.quote(facts.socket.path)}"
     if _in(facts.socket.gid, process) and facts.socket.mode & stat.S_IWGRP:
         return _groups(process, facts).remedy or restart(facts)
+    if facts.socket.mode & stat.S_IWOTH:
+        return close_socket_mode(facts)
     return close_to(facts.socket, process.uids[1], {process.gids[1], *process.groups})
 
 
 def _close_directory(process: Process, facts: Facts) -> str:
     """Return what takes the way to make and remove names in the socket's directory."""
     directory = facts.directories[-1]
-    text = close_to(directory, process.uids[1], {process.gids[1], *process.groups})
-    return text.replace(" -R ", " ")  # the directory alone decides
+    return close_to(directory, process.uids[1], {process.gids[1], *process.groups})
 
 
 def _not_visible(what: str) -> Judgement:

@@ -96,9 +96,9 @@ def find_listener(path: str) -> int | None:
         return inode
     for namespace in _other_networks():
         with contextlib.suppress(UdsrvError):
-            inode = ask_child(partial(_listener_in, namespace, path))
-            if inode is not None:
-                return inode
+            found: int | None = ask_child(partial(_listener_in, namespace, path))
+            if found is not None:
+                return found
     return None
 
 
