@@ -108,9 +108,10 @@ def test_the_table_is_the_same_at_every_run(server):
 
 
 def test_titles_are_not_believed(server):
-    claim = ["udsrv: worker 9", "-c", "import time; time.sleep(600)"]
-    with subprocess.Popen(claim, executable=sys.executable) as other:
+    claim = ["udsrv: worker 9", "-c", "import time; print(flush=True); time.sleep(600)"]
+    with subprocess.Popen(claim, executable=sys.executable, stdout=subprocess.PIPE) as other:
         try:
+            assert other.stdout.readline() == b"\n"
             assert title_of(other.pid).startswith("udsrv: worker 9")
             seen = audit(server.socket).document["processes"]
             assert other.pid not in {each["pid"] for each in seen}

@@ -36,6 +36,7 @@ class Command:
     summary: str
     required: tuple[str, ...]
     options: tuple[Option, ...] = ()
+    more: str = ""  # what --help says below
 
 
 _OUTPUT = Option("--output", "DIR", "Write all files, each at its place below DIR.")
@@ -99,6 +100,7 @@ COMMANDS: Mapping[str, Command] = {
                     default="3",
                 ),
             ),
+            "Exit codes: 0 nothing fails, 1 something fails or could not be looked at.",
         ),
     )
 }

@@ -30,35 +30,37 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ACCESS_LIST = "system.posix_acl_access"
 
 
-def likeness_of(process: Process, *, own_mounts: str) -> Likeness:
-    """Return what a child needs to be allowed exactly what ``process`` is."""
-    mounts = f"/proc/{process.pid}/ns/mnt"
-    try:
-        same = os.readlink(mounts) == own_mounts
-    except OSError:
-        same = True
-    return Likeness(
-        uids=process.uids[:3],
-        gids=process.gids[:3],
-        groups=tuple(sorted(process.groups)),
-        capabilities=process.capabilities["CapPrm"],
-        mounts=None if same else mounts,
-    )
-
-
 def attempts_of(
     processes: Sequence[Process], live: File | None, places: Sequence[Place]
 ) -> dict[int, Attempts]:
-    """Return what each process could do; those that are allowed the same are tried once."""
+    """Return what each process could do; those that are allowed the same are tried once.
+
+    A process that has ended meanwhile is left out.
+    """
     own_mounts = os.readlink("/proc/self/ns/mnt")
     tried: dict[object, Attempts] = {}
     found = {}
     for process in processes:
-        who = likeness_of(process, own_mounts=own_mounts)
-        mounts = os.readlink(who.mounts) if who.mounts else None
+        namespace = f"/proc/{process.pid}/ns/mnt"
+        try:
+            mounts = os.readlink(namespace)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            mounts = own_mounts  # without root the attempt itself will say why not
+        who = Likeness(
+            uids=process.uids[:3],
+            gids=process.gids[:3],
+            groups=tuple(sorted(process.groups)),
+            capabilities=process.capabilities["CapPrm"],
+            mounts=None if mounts == own_mounts else namespace,
+        )
         key = (who.uids, who.gids, who.groups, who.capabilities, mounts)
         if key not in tried:
-            tried[key] = attempt(who, live, places)
+            done = attempt(who, live, places)
+            if done.refused and not os.path.exists(namespace):
+                continue
+            tried[key] = done
         found[process.pid] = tried[key]
     return found
 

@@ -81,9 +81,10 @@ def collect(settings: Settings, threshold: float) -> Facts:
         package=PACKAGE,
         interpreter=sys.executable,
     )
+    attempts = attempts_of(processes, socket if listening else None, looked_at)
+    processes = tuple(each for each in processes if each.pid in attempts)
     return Facts(
         wanted=wanted,
-        as_root=os.geteuid() == 0,
         kernel=os.uname().release,
         landlock_abi=surroundings.landlock_abi(),
         socket=socket,
@@ -92,7 +93,7 @@ def collect(settings: Settings, threshold: float) -> Facts:
         private=surroundings.file_at(f"{settings.socket}.d"),
         executed=surroundings.files_of_root(read_by_root, PACKAGE),
         processes=processes,
-        attempts=attempts_of(processes, socket if listening else None, looked_at),
+        attempts=attempts,
         stranger=_as_stranger(socket if listening else None),
         account_groups=surroundings.account_groups({each.uids[1] for each in processes}),
         names=_names(processes, socket, wanted),

@@ -145,7 +145,6 @@ class Facts:
     """Everything that was seen."""
 
     wanted: Wanted
-    as_root: bool
     kernel: str
     landlock_abi: int
     socket: File | None

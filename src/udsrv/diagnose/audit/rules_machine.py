@@ -5,6 +5,7 @@ Runs as: whoever calls it. Imports the standard library only.
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from udsrv.diagnose.audit.facts import DONE, Facts, File
 from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, restart
 from udsrv.diagnose.audit.verdicts import Finding
+from udsrv.privileged.directories import who_may_write
 
 #: What the sandbox can't stop before a version of Landlock. Source: landlock(7).
 LANDLOCK_GAPS = (
@@ -115,15 +117,12 @@ def _open_to_others(check: str, file: File, uid: int, gid: int) -> Iterator[Find
 
 
 def _writer(file: File, uid: int, gid: int) -> str | None:
-    if file.uid not in (0, uid):
-        return f"uid {file.uid}, its owner"
-    if file.mode & stat.S_IWOTH:
-        return "everybody"
-    if file.mode & stat.S_IWGRP and file.gid not in (0, gid):
-        return f"group {file.gid}"
-    if file.mode & stat.S_IWGRP and file.has_access_list:
+    """Say who may write the file; the rule is the one that a start obeys."""
+    facts = os.stat_result((file.mode, 0, 0, 0, file.uid, file.gid, 0, 0, 0, 0))
+    writer = who_may_write(facts, uid, gid)
+    if writer is None and file.mode & stat.S_IWGRP and file.has_access_list:
         return "somebody in its access control list"
-    return None
+    return writer
 
 
 def _private(facts: Facts) -> Iterator[Finding]:

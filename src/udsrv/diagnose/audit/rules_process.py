@@ -29,7 +29,7 @@ CAPABILITIES = (
 
 # From this version on an open device shows that it was opened inside a domain.
 _ABI_THAT_SHOWS = 5
-_MOST_SHOWN = 6
+_MOST_SHOWN = 4
 
 
 def _is_master(process: Process) -> bool:
@@ -264,6 +264,13 @@ def _can_write(process: Process, facts: Facts) -> Judgement:
     return Judgement(cell, verdict, f"can write {named}", remedy)
 
 
+def _other_sockets(process: Process, facts: Facts) -> Judgement:
+    attempts = _attempts(process, facts)
+    if attempts.refused:
+        return _not_visible(f"which sockets it can reach ({attempts.refused})")
+    return Judgement(_several(list(attempts.sockets)))
+
+
 def _is_wrong(verdict: str, mode: int) -> bool:
     # What is ours in a sticky directory stays ours, so /tmp and its like are for everybody.
     sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX and mode & stat.S_IWOTH
@@ -328,6 +335,7 @@ ROWS: Mapping[str, Rule] = {
     "descriptors": _descriptors,
     "network": _network,
     "can write": _can_write,
+    "other sockets": _other_sockets,
     "can connect": _attempt(
         "connect",
         "can connect to the socket that it serves, and forge what Nginx says",
