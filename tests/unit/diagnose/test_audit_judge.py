@@ -122,8 +122,8 @@ def test_the_master_may_hold_four_capabilities_and_chown_for_a_foreign_owner(
 
 
 def test_a_server_that_is_not_roots_is_told_what_that_gives_away():
-    facts = with_master(GOOD, uids=(APP,) * 4, no_new_privs=False)
     bounding = {**GOOD.processes[-1].capabilities, "CapBnd": mask(*range(41))}
+    facts = with_master(GOOD, uids=(APP,) * 4, no_new_privs=False, capabilities=bounding)
     facts = with_worker(facts, capabilities=bounding)
     facts = replace(
         facts, socket=replace(GOOD.socket, uid=APP), private=directory("/p", 0o700, APP)

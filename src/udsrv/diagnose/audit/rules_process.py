@@ -83,7 +83,7 @@ def _groups(process: Process, facts: Facts) -> Judgement:
     if _is_master(process):
         return Judgement(cell)
     everything = {*others, *process.gids}
-    if 0 in everything:
+    if 0 in others:
         return Judgement(cell, "fail", "is in group 0, root's")
     for forbidden, whose in ((_socket_gid(facts), "the socket's"), (None, "Nginx's")):
         gids = {forbidden} if forbidden is not None else set(facts.wanted.nginx_gids)
