@@ -92,6 +92,10 @@ def test_nothing_is_tried_on_the_live_socket(server, shared_directory):
     for event in ("socket.connect", "os.chmod", "os.remove"):
         assert [line for line in lines if line.startswith(event) and ".udsrv-audit-" in line]
     assert [line for line in lines if f"{server.socket}'" in line] == []
+    # Root gives an owner and a mode to what is in its private directory alone.
+    changed = [line for line in lines if line.startswith("os.chown")]
+    assert changed
+    assert [line for line in changed if "('/proc/self/fd/" not in line] == []
 
 
 def test_the_table_is_the_same_at_every_run(server):
@@ -356,6 +360,15 @@ def test_a_server_that_was_not_started_by_root(start_udsrv):
     seen = audit(server.socket)
     assert {"user, group", "can connect", "can chmod", "can unlink"} <= seen.failed
     assert "as the master does" in seen.finding("user, group")["fact"]
+    # Who has started it sees the same, but for what a process that isn't dumpable hides.
+    own = audit(server.socket, user=OTHER_USER)
+    assert {each["role"] for each in own.document["processes"]} == {
+        "master",
+        "supervisor",
+        "worker",
+    }
+    assert {"user, group", "can connect", "can chmod", "can unlink"} <= own.failed
+    assert own.finding("descriptors")["verdict"] == "unknown"
 
 
 def confined(directory: Path, wrapper: str) -> Path:
