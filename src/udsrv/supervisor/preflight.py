@@ -17,15 +17,18 @@ from udsrv.worker.target import extend_path, load
 def main() -> None:
     """Exit with 0 when the application loads, else with the code that a start would give."""
     try:
-        settings = read_payload().spec.settings
+        spec = read_payload().spec
+        settings = spec.settings
         require_native()
-        from udsrv.sandbox.apply import seal_supervisor
+        from udsrv.sandbox.apply import harden, place_here, seal_supervisor
 
-        seal_supervisor()
+        harden()
         os.umask(settings.umask)
-        extend_path(settings.chdir, settings.pythonpath)
-        assert settings.app is not None
-        with private_tmpdir():
+        with private_tmpdir() as directory:
+            place = place_here(temporary_is_ours=directory is not None)
+            seal_supervisor(settings, place, spec.log)
+            extend_path(settings.chdir, settings.pythonpath)
+            assert settings.app is not None
             load(settings.app)
     except UdsrvError as error:
         print(f"udsrv: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ from udsrv.errors import UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import ERROR, INFO, WARNING
 from udsrv.sandbox.apply import seal_worker
+from udsrv.sandbox.policy import Place
 from udsrv.title import set_title
 from udsrv.worker.spec import WorkerSpec
 from udsrv.worker.target import Application, extend_path, load
@@ -32,6 +33,7 @@ def run_worker(
     channel: Channel,
     listener: socket.socket,
     access_fd: int | None,
+    place: Place,
     supervisor_pid: int,
     *,
     application: Application | None = None,
@@ -40,7 +42,7 @@ def run_worker(
     set_title(f"udsrv: worker {slot}")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
-        seal_worker(supervisor_pid)
+        seal_worker(spec.settings, place, supervisor_pid)
         _serve(spec, channel, listener, access_fd, application or _load(spec.settings))
     except UdsrvError as error:
         with contextlib.suppress(OSError, ValueError):  # the application may have closed it
