@@ -77,6 +77,7 @@ def make_facts() -> Facts:
             group=None,
             user=None,
             access_log=None,
+            sandbox="best-effort",
             nginx_uids=frozenset({NGINX}),
             nginx_gids={NGINX: "www-data"},
         ),

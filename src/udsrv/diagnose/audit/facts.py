@@ -136,6 +136,7 @@ class Wanted:
     group: int | None
     user: int | None
     access_log: str | None
+    sandbox: str
     nginx_uids: frozenset[int]
     nginx_gids: Mapping[int, str]
 

@@ -23,6 +23,13 @@ def restart(facts: Facts) -> str:
     return f"start udsrv with --socket {shlex.quote(facts.wanted.socket)}"
 
 
+def seal(facts: Facts) -> str:
+    """Return what starts the server with its sandbox."""
+    if facts.wanted.sandbox == "off":
+        return f"take 'sandbox off' out of the settings, and {restart(facts)}"
+    return restart(facts)
+
+
 def close_socket_mode(facts: Facts) -> str:
     """Return what gives the socket the mode of the settings."""
     return f"chmod {facts.wanted.mode:04o} {shlex.quote(facts.wanted.socket)}"

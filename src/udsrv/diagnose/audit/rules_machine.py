@@ -14,15 +14,7 @@ from udsrv.diagnose.audit.facts import DONE, Facts, File
 from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, restart
 from udsrv.diagnose.audit.verdicts import Finding
 from udsrv.privileged.directories import who_may_write
-
-#: What the sandbox can't stop before a version of Landlock. Source: landlock(7).
-LANDLOCK_GAPS = (
-    (3, "truncate files that it may read"),
-    (4, "connect to and listen on any TCP port"),
-    (5, "control the devices that it may open"),
-    (6, "signal other processes of its user and connect to abstract Unix sockets"),
-    (9, "connect to Unix sockets of other programs that its user may reach"),
-)
+from udsrv.sandbox import policy
 
 
 def machine_findings(facts: Facts) -> Iterator[Finding]:
@@ -186,7 +178,7 @@ def _unit(facts: Facts) -> Iterator[Finding]:
 
 def _kernel(facts: Facts) -> Iterator[Finding]:
     abi = facts.landlock_abi
-    gaps = [text for needed, text in LANDLOCK_GAPS if abi < needed]
-    if abi and gaps:
-        fact = f"Landlock version {abi} can't keep a worker from this: {'; '.join(gaps)}"
+    gaps = policy.gaps(abi, calls_denied=True, only_loopback=None)
+    if gaps:
+        fact = "; ".join(gap.text for gap in gaps)
         yield Finding("kernel", f"Linux {facts.kernel}", "warn", fact, "")

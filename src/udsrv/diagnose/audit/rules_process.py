@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Mapping
 
 from udsrv.diagnose.audit.facts import DONE, Attempts, Descriptor, Facts, Process
-from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, close_to, restart
+from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, close_to, restart, seal
 from udsrv.diagnose.audit.verdicts import Judgement
 from udsrv.privileged.drop import MASTER_CAPABILITIES
 from udsrv.privileged.kernel import CAP_CHOWN
@@ -153,7 +153,7 @@ def _seccomp(process: Process, facts: Facts) -> Judgement:
     if process.seccomp == 2 or _is_master(process):
         return Judgement(cell)
     fact = "no filter stands between it and the kernel's system calls"
-    return Judgement(cell, "fail", fact)
+    return Judgement(cell, "fail", fact, seal(facts))
 
 
 def _landlock(process: Process, facts: Facts) -> Judgement:
@@ -172,7 +172,7 @@ def _landlock(process: Process, facts: Facts) -> Judgement:
             "not visible", "warn", fact, "see the log: udsrv says at start what is active"
         )
     fact = "nothing that it holds was opened inside a Landlock domain"
-    return Judgement("not proven", "fail", fact)
+    return Judgement("not proven", "fail", fact, seal(facts))
 
 
 def _dumpable(process: Process, facts: Facts) -> Judgement:

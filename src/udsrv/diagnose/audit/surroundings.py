@@ -204,6 +204,7 @@ def wanted_of(settings: Settings) -> Wanted:
         group=group_id,
         user=uid("user"),
         access_log=settings.access_logfile,
+        sandbox=settings.sandbox,
         nginx_uids=frozenset(nginx_uids),
         nginx_gids=nginx_gids,
     )
