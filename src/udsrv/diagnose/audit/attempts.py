@@ -13,7 +13,7 @@ import secrets
 import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from udsrv.diagnose.audit.child import Likeness, ask_child, become
@@ -24,6 +24,7 @@ ACTIONS = ("connect", "chmod", "create", "unlink")
 
 #: Below one place at most so many entries are looked at, and so many findings kept.
 MOST_ENTRIES = 20_000
+MOST_DEPTH = 64
 MOST_FINDINGS = 20
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -37,31 +38,49 @@ def attempts_of(
 
     A process that has ended meanwhile is left out.
     """
-    own_mounts = os.readlink("/proc/self/ns/mnt")
     tried: dict[object, Attempts] = {}
     found = {}
+    with contextlib.ExitStack() as stack:
+        views = _mount_views(processes, stack)
+        for process in processes:
+            if process.pid not in views:
+                continue
+            who = Likeness(
+                uids=process.uids[:3],
+                gids=process.gids[:3],
+                groups=tuple(sorted(process.groups)),
+                capabilities=process.capabilities["CapPrm"],
+                mounts=views[process.pid],
+            )
+            # What root may write needs no search: it is nearly everything that is root's.
+            depth = 0 if process.role == "master" else MOST_DEPTH
+            if (who, depth) not in tried:
+                cut = [replace(each, depth=min(each.depth, depth)) for each in places]
+                tried[who, depth] = attempt(who, live, cut)
+            found[process.pid] = tried[who, depth]
+    return found
+
+
+def _mount_views(
+    processes: Sequence[Process], stack: contextlib.ExitStack
+) -> dict[int, str | None]:
+    """Open the mount namespaces, each once, so that they stay whatever happens to the processes.
+
+    Returns the path of each process's for a child, None for our own.
+    """
+    paths: dict[str, str | None] = {os.readlink("/proc/self/ns/mnt"): None}
+    found: dict[int, str | None] = {}
     for process in processes:
-        namespace = f"/proc/{process.pid}/ns/mnt"
         try:
-            mounts = os.readlink(namespace)
+            fd = os.open(f"/proc/{process.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
         except PermissionError:
-            mounts = own_mounts  # without root the attempt itself will say why not
-        who = Likeness(
-            uids=process.uids[:3],
-            gids=process.gids[:3],
-            groups=tuple(sorted(process.groups)),
-            capabilities=process.capabilities["CapPrm"],
-            mounts=None if mounts == own_mounts else namespace,
-        )
-        key = (who.uids, who.gids, who.groups, who.capabilities, mounts)
-        if key not in tried:
-            done = attempt(who, live, places)
-            if done.refused and not os.path.exists(namespace):
-                continue
-            tried[key] = done
-        found[process.pid] = tried[key]
+            found[process.pid] = None  # without root the attempt itself will say why not
+            continue
+        stack.callback(os.close, fd)
+        path = f"/proc/self/fd/{fd}"
+        found[process.pid] = paths.setdefault(os.readlink(path), path)
     return found
 
 
@@ -181,9 +200,11 @@ def what_it_can_write(places: Sequence[Place]) -> tuple[list[Writable], list[str
     sockets: list[str] = []
     for place in places:
         found = 0
-        for path, facts in _walk(place, seen):
-            if not os.access(path, os.W_OK, effective_ids=True):
+        for path, facts in _walk(place):
+            identity = (facts.st_dev, facts.st_ino)
+            if identity in seen:
                 continue
+            seen.add(identity)
             if stat.S_ISSOCK(facts.st_mode):
                 sockets.append(path)
             elif not (stat.S_ISCHR(facts.st_mode) and facts.st_mode & stat.S_IWOTH):
@@ -193,31 +214,31 @@ def what_it_can_write(places: Sequence[Place]) -> tuple[list[Writable], list[str
     return writable, sorted(sockets)
 
 
-def _walk(place: Place, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(place: Place) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield what the calling process may write at the place and below it, in order of names."""
     entries = 0
-    pending = [(os.path.realpath(place.path), place.depth)]
+    top = os.path.realpath(place.path)
+    pending = [(top, place.depth if os.path.isdir(top) else -1)]
     while pending and entries < MOST_ENTRIES:
         path, depth = pending.pop()
         entries += 1
-        try:
-            facts = os.lstat(path)
-        except OSError:
-            continue
-        identity = (facts.st_dev, facts.st_ino)
-        if stat.S_ISLNK(facts.st_mode):
-            continue
-        if identity not in seen:
-            seen.add(identity)
+        if os.access(path, os.W_OK, effective_ids=True):
+            try:
+                facts = os.lstat(path)
+            except OSError:  # gone meanwhile
+                continue
             yield path, facts
-        if depth > 0 and stat.S_ISDIR(facts.st_mode) and not _gives_all(path, facts):
+            if not facts.st_mode & stat.S_ISVTX:
+                continue  # who may write a directory may do so with all that is in it
+        if depth > 0:
             with contextlib.suppress(OSError), os.scandir(path) as listing:
-                names = sorted(entry.path for entry in listing)
-                pending += [(name, depth - 1) for name in reversed(names)]
-
-
-def _gives_all(path: str, facts: os.stat_result) -> bool:
-    """Tell whether whoever may write the directory may do so with all that is in it."""
-    return not facts.st_mode & stat.S_ISVTX and os.access(path, os.W_OK, effective_ids=True)
+                below = [entry for entry in listing if not entry.is_symlink()]
+                below.sort(key=lambda entry: entry.name, reverse=True)
+                # A depth below zero: not a directory.
+                pending += [
+                    (each.path, depth - 1 if each.is_dir(follow_symlinks=False) else -1)
+                    for each in below
+                ]
 
 
 def file_of(path: str, facts: os.stat_result) -> File:

@@ -9,9 +9,8 @@ import os
 from collections.abc import Iterable
 
 from udsrv.config.model import Settings
+from udsrv.diagnose.audit.attempts import MOST_DEPTH
 from udsrv.diagnose.audit.facts import Place
-
-_DEEP = 64
 
 # The machine's own: depth, and what else than code or configuration of the machine it is.
 _SYSTEM = (
@@ -69,10 +68,12 @@ def places(
     """
     socket_directory = os.path.dirname(settings.socket)
     found = [
-        Place(f"{settings.socket}.d", _DEEP, "fail", "the private directory beside the socket"),
+        Place(
+            f"{settings.socket}.d", MOST_DEPTH, "fail", "the private directory beside the socket"
+        ),
         Place(socket_directory, 0, "fail", "the socket's directory"),
         *(Place(path, 0, "fail", "read or run by root") for path in master_reads),
-        Place(package, _DEEP, "fail", "udsrv's own package"),
+        Place(package, MOST_DEPTH, "fail", "udsrv's own package"),
     ]
     log = settings.access_logfile
     if log not in (None, "-"):
@@ -85,6 +86,8 @@ def places(
     ):
         environment = os.path.dirname(os.path.dirname(python))
         if environment not in ("/", "/usr", "/usr/local"):
-            found.append(Place(environment, _DEEP, verdict, what))
-    found += [Place(path, _DEEP, "warn", "the application's code") for path in code if path != "/"]
+            found.append(Place(environment, MOST_DEPTH, verdict, what))
+    found += [
+        Place(path, MOST_DEPTH, "warn", "the application's code") for path in code if path != "/"
+    ]
     return (*found, *(Place(path, depth, "ok", "data") for path, depth in _DATA))

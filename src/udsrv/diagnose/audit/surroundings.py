@@ -68,10 +68,14 @@ def directories_to(path: str) -> tuple[File, ...]:
 def files_of_root(paths: Iterable[str], package: str) -> tuple[File, ...]:
     """Return ``paths`` and the files of our package, with every directory above them."""
     found: dict[str, File] = {}
-    for path in (*paths, *_files_below(package)):
-        for each in (*directories_to(os.path.dirname(path)), file_at(os.path.realpath(path))):
-            if each is not None:
-                found.setdefault(each.path, each)
+    files = (*paths, *_files_below(package))
+    for directory in dict.fromkeys(os.path.dirname(path) for path in files):
+        for each in directories_to(directory):
+            found.setdefault(each.path, each)
+    for path in files:
+        file = file_at(os.path.realpath(path))
+        if file is not None:
+            found.setdefault(file.path, file)
     return tuple(found.values())
 
 
