@@ -59,47 +59,6 @@ def test_the_private_directory_is_closed_to_everybody(serve):
             assert connect_as(user, private / name) == "Permission denied"
 
 
-ATTACKS = {
-    "connect": "s = socket.socket(socket.AF_UNIX); s.connect(path)",
-    "unlink": "os.unlink(path)",
-    "chmod": "os.chmod(path, 0o666)",
-    "chown": "os.chown(path, os.getuid(), -1)",
-    "rename away": "os.rename(path, path + '.old')",
-    "rename over": "open('/tmp/udsrv-x-%d' % os.getpid(), 'w'); "
-    "os.replace('/tmp/udsrv-x-%d' % os.getpid(), path)",
-    "link": "os.link(path, path + '.link')",
-    "link out": "os.link(path, os.environ['TMPDIR'] + '/link')",
-    "plant": "open(os.path.dirname(path) + '/planted', 'w')",
-    "enter": "os.listdir(path + '.d')",
-    "utime": "os.utime(path, (1, 1))",
-}
-
-
-def test_the_worker_can_do_nothing_to_the_socket_it_serves(serve):
-    server = serve()
-    before = server.socket.stat()
-    source = f"""
-    import os, socket
-    path = {str(server.socket)!r}
-    result = {{}}
-    for name, attack in {ATTACKS!r}.items():
-        try:
-            exec(attack)
-        except OSError as error:
-            result[name] = error.errno
-        else:
-            result[name] = "done"
-    for name in os.listdir("/tmp"):
-        if name == "udsrv-x-%d" % os.getpid():
-            os.unlink("/tmp/" + name)
-    """
-    outcomes = run_in_worker(server.socket, source)
-    assert set(outcomes) == set(ATTACKS)
-    # EPERM, EACCES, and EXDEV where /tmp is a filesystem of its own.
-    assert set(outcomes.values()) <= {1, 13, 18}
-    assert server.socket.stat()[:7] == before[:7]
-
-
 def test_an_application_in_the_sockets_group_is_warned_about(serve):
     server = serve("--socket-group", EXTRA_GROUP)
     assert (
