@@ -153,6 +153,9 @@ class Master:
     def _start(self) -> None:
         self._last_number += 1
         number = self._last_number
+        # Whoever held it can have let accepting wait, or shortened the queue: for all who hold it.
+        self._listener.setblocking(False)
+        self._listener.listen(self._launch.settings.backlog)
         pid, channel = start_supervisor(self._launch, number, self._listener)
         now_s = time.monotonic()
         deadline_s = now_s + self._launch.settings.start_timeout + MARGIN_S
