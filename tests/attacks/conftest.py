@@ -42,6 +42,13 @@ class Scene:
     access_log: LogFile
     facts: dict[str, Any]
 
+    def know_processes(self) -> None:
+        """Look who there is to attack: again, when some have been replaced."""
+        self.facts["inode"] = self.server.socket.stat().st_ino
+        self.facts["master"] = self.server.pid
+        (self.facts["supervisor"],) = self.server.supervisors
+        self.facts["workers"] = self.server.workers
+
     def attempt(self, *names: str) -> dict[str, str]:
         """Try attacks in whichever worker takes the request; return name and outcome."""
         body = json.dumps({"attacks": names, "facts": self.facts}).encode()
@@ -118,6 +125,7 @@ def _neighbour() -> Iterator[int]:
         [*ENDS_WITH_US, PYTHON, "-I", "-c", "import signal; print(flush=True); signal.pause()"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        start_new_session=True,
         **credentials_of(APP_USER),  # type: ignore[call-overload]
     )
     process.stdout.readline()
@@ -138,6 +146,15 @@ def _terminal() -> Iterator[str]:
         os.close(slave_fd)
 
 
+@contextlib.contextmanager
+def _shared_memory(name: str) -> Iterator[str]:
+    path = _owned(APP_USER, Path("/dev/shm", name), 0o600)
+    try:
+        yield str(path)
+    finally:
+        path.unlink()
+
+
 SetScene = Callable[..., Scene]
 
 
@@ -154,10 +171,13 @@ def set_scene(start_module_udsrv, start_module_nginx, module_directory: Path) ->
             **stack.enter_context(_listeners(module_directory)),
             "neighbour": stack.enter_context(_neighbour()),
             "terminal": stack.enter_context(_terminal()),
+            "own_shared_memory": stack.enter_context(_shared_memory(module_directory.name)),
         }
         numbers = itertools.count()
 
-        def start(*options: str, workers: int = 2, at_import: Iterable[str] = ()) -> Scene:
+        def start(
+            *options: str, workers: int = 2, at_import: Iterable[str] = (), **details: object
+        ) -> Scene:
             number = next(numbers)
             path = module_directory / "run" / f"{number}.sock"
             log = module_directory / f"access-{number}.log"
@@ -174,17 +194,19 @@ def set_scene(start_module_udsrv, start_module_nginx, module_directory: Path) ->
                 "nginx-worker": front_worker,
             }
             if at_import:
-                order = json.dumps({"attacks": list(at_import), "facts": known})
+                order = module_directory / "app" / f"order-{number}.json"
+                order.write_text(json.dumps({"attacks": list(at_import), "facts": known}))
                 options = ("--preload", "-e", f"ATTACKS_AT_IMPORT={order}", *options)
             server = start_module_udsrv(
                 "attacker:app",
                 *("--user", APP_USER, "--workers", str(workers), "--access-logfile", log, *options),
                 socket=path,
+                **details,
             )
             server.log.wait_for(r"\] loaded", times=1 if at_import else workers)
-            known |= {"master": server.pid, "supervisor": server.supervisors[0]}
-            known |= {"workers": server.workers, "inode": path.stat().st_ino}
-            return Scene(server, front, port, LogFile(log), known)
+            scene = Scene(server, front, port, LogFile(log), known)
+            scene.know_processes()
+            return scene
 
         yield start
 

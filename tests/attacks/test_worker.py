@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -74,6 +75,27 @@ def test_the_kernel_sends_the_master_nothing_for_a_worker(serve):
     server.log.wait_for("it is back, nothing queued was lost")
 
 
+@pytest.mark.parametrize("whose", ["supervisor", "sibling"])
+@pytest.mark.parametrize("sandbox", ["best-effort", "off"])
+def test_the_kernel_sends_ours_nothing_for_a_worker(serve, whose, sandbox):
+    """The same user's: what Landlock refuses since its ABI 6 ends them without it."""
+    server = serve("--workers", "2", "--sandbox", sandbox)
+    server.log.wait_for(r"\[worker 1\] loaded")
+    abi = re.search(r" sandbox: Landlock ABI (\d+)", server.log.text())
+    is_refused = sandbox != "off" and abi is not None and int(abi[1]) >= 6
+    targets = server.supervisors
+    if whose == "sibling":
+        targets = f"{set(server.workers)} - {{os.getpid()}}"
+    start_in_worker(server.socket, ASYNC.format(targets=targets)).close()
+    if not is_refused:
+        server.log.wait_for(r"was killed by signal 9; a new one starts$")
+        return
+    for worker in server.workers:
+        os.kill(worker, signal.SIGTERM)
+        server.log.wait_for(rf"\(pid {worker}\) exited with code 0; a new one starts$")
+    assert "killed by signal" not in server.log.text()
+
+
 def test_the_kernel_sends_nobody_anything_about_the_listener(serve):
     # The description is shared with the master: its owner hears of every connection.
     source = f"""
@@ -122,21 +144,29 @@ threading.Thread(target=pour, daemon=True).start()
 FLOOD_MASTER = """
 import os, socket
 channel = socket.socket(fileno=os.dup(3))
+sent = os.memfd_create("sent-upwards")
 channel.setblocking(True)
 drained = (2).to_bytes(1, "little") + bytes(15)
 for number in range(200):
-    socket.send_fds(channel, [drained], [0] * (number % 250))
+    socket.send_fds(channel, [drained], [sent] * (number % 50))
 channel.setblocking(False)
 """
 
 
 def test_descriptors_that_a_supervisor_sends_never_become_the_masters(serve):
     server = serve("--preload", "-e", f"BEFORE_LOADING={FLOOD_MASTER}", app="gated:app")
-    held = {os.readlink(fd) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
-    assert "/dev/null" in held
-    other = serve(socket=server.socket.with_name("other.sock"))
-    counts = [len(os.listdir(f"/proc/{one.pid}/fd")) for one in (server, other)]
-    assert counts[0] == counts[1]
+    held = {pid: held_by(pid) for pid in (server.pid, *server.supervisors)}
+    assert [target for target in held[server.supervisors[0]] if "sent-upwards" in target]
+    assert not [target for target in held[server.pid] if "sent-upwards" in target]
+
+
+def held_by(pid: int) -> list[str]:
+    """Return what the descriptors of a process are of."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(fd))
+    return found
 
 
 # A process that is gone when its child is there: who kills one has to find the next.
@@ -163,3 +193,24 @@ def test_a_chain_of_forks_ends_with_its_generation(serve):
     server.log.wait_for("ready: ", times=2)
     wait_for_end(*below, patience_s=1)
     assert len(children_of(server.pid)) == 1
+
+
+OUTLIVE = """
+import ctypes, os, signal
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG: none
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, signal.SIG_IGN)
+"""
+
+
+def test_a_worker_that_wants_to_outlive_its_supervisor_ends_with_it(serve, shared_directory):
+    gate = Gate(shared_directory / "gate")
+    server = serve()
+    (worker,) = server.workers
+    with start_in_worker(server.socket, OUTLIVE + gate.code):
+        gate.wait_reached()
+        os.kill(server.supervisors[0], signal.SIGKILL)
+        wait_for_end(worker)
+    server.log.wait_for("ready: ", times=2)
+    assert get(server.socket).status == 200
+    gate.close()

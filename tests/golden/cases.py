@@ -107,6 +107,20 @@ def _systemd() -> Iterator[Kept]:
             ),
         ),
         (
+            "no-network",
+            make_settings(
+                app="app",
+                socket="/run/app/app.sock",
+                network="none",
+                write_path=["/var/lib/app", "/srv/up loads"],
+                read_path=["/home/shared"],
+            ),
+        ),
+        (
+            "this-machine",
+            make_settings(app="app", socket="/run/app/app.sock", network="local"),
+        ),
+        (
             "everything-odd",
             make_settings(
                 app="pkg.module:make('50 % off', \"$5\")",

@@ -31,6 +31,15 @@ def make_directory_of(owner: str, directory: Path) -> Path:
     return directory
 
 
+def open_to_applications(directory: Path) -> Path:
+    """Return the part of ``directory`` that the sandbox of servers started there leaves open."""
+    inside = directory / "open"
+    if not inside.exists():
+        inside.mkdir()
+        inside.chmod(0o777)  # whoever that is
+    return inside
+
+
 def copy_readable(source: Path, directory: Path) -> Path:
     """Copy a file or folder into ``directory`` so that every user can read it."""
     target = directory / source.name

@@ -38,6 +38,8 @@ _LOG_FILE = Kind("a path, or '-' for standard output", values.path, is_path=True
 _ACCESS_FORMAT = Kind(
     "combined, json, or a format like '%(h)s \"%(r)s\" %(s)s'", values.access_format
 )
+_SANDBOX = values.choice("strict", "best-effort", "off")
+_NETWORK = values.choice("none", "local", "full")
 _LEVEL = values.choice("debug", "info", "warning", "error")
 
 _MIB = 1024 * 1024
@@ -156,6 +158,7 @@ class Setting:
 APPLICATION = "Application"
 SOCKET = "Socket"
 PROCESSES = "Processes"
+SANDBOX = "Sandbox"
 TIME = "Deadlines, in seconds"
 LIMITS = "Limits, in bytes unless said otherwise"
 DEVELOPMENT = "Development"
@@ -256,6 +259,26 @@ SETTINGS: tuple[Setting, ...] = (
         "name", _NAME, None, "NAME",
         "What this instance is called in units, upstreams and the log.",
         PROCESSES, unset="the socket's file name without its suffix", short=("-n",),
+    ),
+    Setting(
+        "sandbox", _SANDBOX, "best-effort", "MODE",
+        "strict starts only where the kernel can enforce all of it; or best-effort, or off.",
+        SANDBOX,
+    ),
+    Setting(
+        "read_path", _PATH, (), "PATH",
+        "What the application may read and run beside the system and itself; repeatable.",
+        SANDBOX, many=True, separator=",",
+    ),
+    Setting(
+        "write_path", _PATH, (), "PATH",
+        "What the application may write beside its temporary directory; repeatable.",
+        SANDBOX, many=True, separator=",",
+    ),
+    Setting(
+        "network", _NETWORK, "full", "REACH",
+        "How far the application's connections go: none, local (this machine) or full.",
+        SANDBOX,
     ),
     Setting(
         "start_timeout", _SECONDS, 60.0, "S",
@@ -383,6 +406,10 @@ class Settings:
     umask: int
     preload: bool
     name: str
+    sandbox: str
+    read_path: tuple[str, ...]
+    write_path: tuple[str, ...]
+    network: str
     start_timeout: float
     graceful_timeout: float
     keep_alive: float

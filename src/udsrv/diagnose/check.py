@@ -37,7 +37,7 @@ def check(settings: Settings) -> int:
         if fd >= 0:
             os.close(fd)
         print(f"ok  access log   {settings.access_logfile}", flush=True)
-    code = boot.preflight(launch, who) or check_application(launch)
+    code = boot.preflight(launch, who) or check_application(launch, stdout_fd=1)
     if code == 0:
         print("ok  application  loads")
     return code

@@ -76,6 +76,7 @@ def _service(settings: Settings, options: SystemdOptions) -> GeneratedFile:
             *_start_and_stop(settings, options),
             *_privileges(settings),
             *_files(settings, options),
+            *_network(settings),
             *_kernel(),
         ],
         "Install": [_Line("WantedBy", "multi-user.target")],
@@ -214,7 +215,8 @@ def _privileges(settings: Settings) -> list[_Line]:
 
 
 def _files(settings: Settings, options: SystemdOptions) -> list[_Line]:
-    reads_homes = any(_is_below(p, _HOMES) for _, p in _paths_read(settings, options))
+    used = [*settings.write_path, *(path for _, path in _paths_read(settings, options))]
+    reads_homes = any(_is_below(path, _HOMES) for path in used)
     home = (
         _Line("ProtectHome", "read-only", "Something of the application's is below a home.")
         if reads_homes
@@ -224,10 +226,10 @@ def _files(settings: Settings, options: SystemdOptions) -> list[_Line]:
         _Line(
             "ProtectSystem",
             "strict",
-            "Everything is read-only but /tmp and what is named below. Open what the application "
-            f"writes to with: systemctl edit {settings.name}, and there, below [Service], "
-            "ReadWritePaths=/var/lib/example",
+            "Everything is read-only but /tmp and what is named below; --write-path names what the "
+            "application writes to.",
         ),
+        *_write_paths(settings),
         *_socket_directory(settings),
         *_log_directory(settings),
         home,
@@ -235,6 +237,15 @@ def _files(settings: Settings, options: SystemdOptions) -> list[_Line]:
         _Line("PrivateDevices", "yes"),
         _Line("PrivateMounts", "yes"),
     ]
+
+
+def _write_paths(settings: Settings) -> Iterator[_Line]:
+    if settings.write_path:
+        yield _Line(
+            "ReadWritePaths",
+            " ".join(systemd_word(f"-{path}") for path in settings.write_path),
+            "--write-path. The -: where one is missing, udsrv says so, and not systemd.",
+        )
 
 
 def _socket_directory(settings: Settings) -> list[_Line]:
@@ -303,6 +314,29 @@ def _log_directory(settings: Settings) -> list[_Line]:
     ]
 
 
+def _network(settings: Settings) -> list[_Line]:
+    """Say of connections what ``--network`` says, which the worker's own sandbox can't always."""
+    if settings.network == "none":
+        return [
+            _Line("RestrictAddressFamilies", "AF_UNIX", "--network none."),
+            _Line("PrivateNetwork", "yes"),
+            _Line("IPAddressDeny", "any"),
+        ]
+    families = "AF_UNIX AF_INET AF_INET6"
+    if settings.network == "full":
+        why = "The application may connect anywhere; --network local or none says otherwise."
+        return [_Line("RestrictAddressFamilies", families, why)]
+    why = (
+        "--network local. No unprivileged process can filter addresses for itself, so these lines "
+        "are what keeps connections on this machine."
+    )
+    return [
+        _Line("RestrictAddressFamilies", families),
+        _Line("IPAddressDeny", "any", why),
+        _Line("IPAddressAllow", "localhost"),
+    ]
+
+
 def _kernel() -> list[_Line]:
     return [
         _Line("ProtectProc", "invisible"),
@@ -315,11 +349,6 @@ def _kernel() -> list[_Line]:
         _Line("RestrictNamespaces", "yes"),
         _Line("RestrictRealtime", "yes"),
         _Line("LockPersonality", "yes"),
-        _Line(
-            "RestrictAddressFamilies",
-            "AF_UNIX AF_INET AF_INET6",
-            "The application may connect anywhere.",
-        ),
         _Line(
             "SocketBindDeny",
             "any",
@@ -383,9 +412,14 @@ def _refuse_hidden_paths(settings: Settings, options: SystemdOptions) -> None:
             f"access_logfile: {log!r} lies below a home, which ProtectHome= keeps from the unit; "
             f"use /var/log/{settings.name}/access.log"
         )
-    places = {"socket": f"/run/{settings.name}", "access_logfile": f"/var/log/{settings.name}"}
+    places = {
+        "socket": f"/run/{settings.name}",
+        "access_logfile": f"/var/log/{settings.name}",
+        "write_path": f"/var/lib/{settings.name}",
+    }
     written = (("socket", settings.socket), ("access_logfile", log))
-    for name, path in (*written, *_paths_read(settings, options)):
+    named = [("write_path", path) for path in settings.write_path if path not in _PRIVATE_TMP]
+    for name, path in (*written, *named, *_paths_read(settings, options)):
         if _is_below(path, _PRIVATE_TMP):
             better = places.get(name, "/srv or /opt")
             raise ConfigError(
@@ -398,6 +432,8 @@ def _paths_read(settings: Settings, options: SystemdOptions) -> Iterator[tuple[s
     yield "chdir", settings.chdir
     for path in settings.pythonpath:
         yield "pythonpath", path
+    for path in settings.read_path:
+        yield "read_path", path
     for name, optional in (
         ("python", settings.python),
         ("env_file", settings.env_file),

@@ -93,8 +93,11 @@ def start_supervisor(launch: Launch, number: int, listener: socket.socket) -> tu
     return pid, ours
 
 
-def check_application(launch: Launch) -> int:
-    """Load the application as a worker would, in a process that then ends; return its exit code."""
+def check_application(launch: Launch, stdout_fd: int) -> int:
+    """Load the application as a worker would, in a process that then ends; return its exit code.
+
+    What the sandbox holds is written to ``stdout_fd``.
+    """
     payload_fd = _sealed_memfd(payload(launch, 0))
     null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -104,7 +107,7 @@ def check_application(launch: Launch) -> int:
                 environ=launch.environment,
                 directory=launch.directory,
                 # Nothing to control and nothing to serve: the places are kept.
-                fds=(null_fd, launch.stderr_fd, launch.stderr_fd, null_fd, payload_fd, null_fd),
+                fds=(null_fd, stdout_fd, launch.stderr_fd, null_fd, payload_fd, null_fd),
                 identity=launch.identity,
             )
         )

@@ -46,10 +46,10 @@ def _run(control: Channel) -> int:
     set_title(f"udsrv: supervisor {app} generation {payload.generation}")
     require_native()
     # After the check, whose message says more than an import that fails here.
-    from udsrv.sandbox.apply import seal_supervisor
+    from udsrv.sandbox.apply import harden, place_here, seal_supervisor
     from udsrv.supervisor.loop import Supervisor, close_all_but
 
-    seal_supervisor()
+    harden()
     settings = payload.spec.settings
     access_fd = None
     if settings.access_logfile is not None:
@@ -57,6 +57,8 @@ def _run(control: Channel) -> int:
         os.set_inheritable(access_fd, False)
     os.umask(settings.umask)
     with private_tmpdir() as directory:
+        place = place_here(temporary_is_ours=directory is not None)
+        seal_supervisor(settings, place).write(payload.spec.log)
         watcher = None
         if settings.reload:
             # Before anything is imported, so that no change is missed.
@@ -75,6 +77,7 @@ def _run(control: Channel) -> int:
             control,
             listener,
             access_fd,
+            place,
             watcher=watcher,
             preloaded=preloaded,
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from udsrv.backoff import Backoff
 from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError
 from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
+from udsrv.sandbox.policy import Place
 from udsrv.supervisor.changes import Watcher
 from udsrv.supervisor.children import Action, Child, Kill, Spawn, State, next_actions, next_wake_s
 from udsrv.supervisor.output import OutputRelay
@@ -42,6 +43,7 @@ class Supervisor:
         control: Channel,
         listener: socket.socket,
         access_fd: int | None,
+        place: Place,
         *,
         watcher: Watcher | None = None,
         preloaded: Preloaded | None = None,
@@ -53,6 +55,7 @@ class Supervisor:
         self._control = control
         self._listener = listener
         self._access_fd = access_fd
+        self._place = place
         self._pid = os.getpid()
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -168,6 +171,7 @@ class Supervisor:
                 channel,
                 self._listener,
                 self._access_fd,
+                self._place,
                 self._pid,
                 application=application,
             )

@@ -39,7 +39,11 @@ def _remove_unused(parent: str) -> None:
     for entry in os.scandir(parent):
         if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False):
             continue
-        if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+        try:
+            owner = entry.stat(follow_symlinks=False).st_uid
+        except FileNotFoundError:  # it has just gone
+            continue
+        if owner != os.geteuid():
             continue
         lock_fd = _lock(entry.path)
         if lock_fd is not None:

@@ -1,7 +1,7 @@
 """An application that has been taken over: it tries the attacks that a request names.
 
 A ``POST`` of ``{"attacks": [...], "facts": {...}}`` answers with ``{name: outcome}`` from
-a worker. With ``ATTACKS_AT_IMPORT`` set to such a text they are tried while the module is
+a worker. With ``ATTACKS_AT_IMPORT`` naming a file of such a text they are tried while the module is
 imported, and ``GET`` answers with what came of it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from . import descriptors, files, ids, kernel, network, processes, sockets  # fill the table
@@ -19,7 +20,8 @@ from .run import run
 __all__ = ["ATTACKS", "app", "run"]
 _TABLE = (descriptors, files, ids, kernel, network, processes, sockets)
 
-_order = json.loads(os.environ.pop("ATTACKS_AT_IMPORT", "null"))
+_named = os.environ.get("ATTACKS_AT_IMPORT")
+_order = json.loads(Path(_named).read_text()) if _named else None
 print("loaded", flush=True)
 _at_import = _order and {"pid": os.getpid(), "outcomes": run(_order["attacks"], _order["facts"])}
 

@@ -9,7 +9,8 @@ import signal
 import socket
 from collections.abc import Iterator
 
-from .registry import Facts, Means, RefusedError, add, attack, call
+from .calls import call
+from .registry import Facts, Means, RefusedError, add, attack
 
 
 def _held(prefix: str) -> Iterator[int]:
@@ -57,7 +58,7 @@ add("truncate-log", Means.NOTHING, lambda f: os.ftruncate(_access_log(f), 0))
 
 def _map(fd: int) -> None:
     # Not by the module, which looks at the file's size first.
-    call(9, 0, 4096, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+    call("mmap", 0, 4096, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
 
 
 @attack("rewrite-log", Means.NOTHING)

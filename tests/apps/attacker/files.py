@@ -10,7 +10,8 @@ import socket
 import subprocess
 from collections.abc import Callable
 
-from .registry import Facts, Means, RefusedError, add, attack, call, libc
+from .calls import call, libc
+from .registry import Facts, Means, RefusedError, add, attack
 
 _DEVICES = ("mem", "kmem", "port", "kmsg", "tty", "console", "tty1", "loop-control", "fuse", "kvm")
 _SETTINGS = (
@@ -66,9 +67,9 @@ def _type_into_terminal(facts: Facts) -> None:
 
 add("make device", Means.IDS, lambda facts: os.mknod(f"{facts['tmp']}/mem", 0o20666, 0x101))
 add("link secret", Means.IDS, lambda facts: os.link(facts["foreign_secret"], f"{facts['tmp']}/l"))
-add("mount", Means.IDS, lambda _: call(165, b"none", b"/tmp", b"tmpfs", 0, 0))
-add("unmount", Means.IDS, lambda _: call(166, b"/proc", 2))
-add("pivot-root", Means.IDS, lambda _: call(155, b"/", b"/"))
+add("mount", Means.IDS, lambda _: call("mount", b"none", b"/tmp", b"tmpfs", 0, 0))
+add("unmount", Means.IDS, lambda _: call("umount2", b"/proc", 2))
+add("pivot-root", Means.IDS, lambda _: call("pivot_root", b"/", b"/"))
 add("set-time", Means.IDS, lambda _: os.utime("/etc/passwd", (1, 1)))
 add("trusted-attribute", Means.IDS, lambda f: os.setxattr(f["own_file"], "trusted.x", b"x"))
 add(
@@ -84,6 +85,9 @@ for _name, _attempt in {
     "write-own-file": _write("own_file"),
     "write-own-code": _write("own_code"),
     "empty-own-file": lambda f: os.close(os.open(f["own_file"], os.O_WRONLY | os.O_TRUNC)),
+    "list-logs": lambda _: os.listdir("/var/log") and None,
+    "list-homes": lambda _: os.listdir("/home") and None,
+    "make-in-tmp": lambda _: os.rmdir(_make(f"/tmp/udsrv-attack-{os.getpid()}")),
     "list-own-directory": lambda f: os.listdir(f["own_directory"]) and None,
     "make-file": lambda f: open(f"{f['own_directory']}/file-{os.getpid()}", "x").close(),
     "make-directory": lambda f: os.mkdir(f"{f['own_directory']}/dir-{os.getpid()}"),
@@ -97,6 +101,11 @@ for _name, _attempt in {
     "run-program": lambda f: subprocess.run([f["own_program"]], check=True) and None,
 }.items():
     add(_name, Means.LANDLOCK_1, _attempt, "EXDEV")
+
+
+def _make(path: str) -> str:
+    os.mkdir(path)
+    return path
 
 
 def _remove(path: str) -> None:
@@ -135,12 +144,13 @@ def _leave_by_hard_link(facts: Facts) -> None:
     os.unlink(link)
 
 
-# Landlock asks nothing for these. Source: landlock(7), "current limitations".
+# Landlock asks nothing for these (landlock(7), "current limitations"), or multiprocessing needs it.
 for _name, _attempt in {
     "change-own-mode": lambda f: os.chmod(f["own_file"], 0o644),
     "change-own-times": lambda f: os.utime(f["own_file"]),
     "change-own-attribute": lambda f: _change_attribute(f["own_file"]),
     "look-at-foreign-file": lambda f: os.stat(f["foreign_public"]) and None,
+    "write-own-shared-memory": lambda f: os.close(os.open(f["own_shared_memory"], os.O_RDWR)),
     "watch-foreign-directory": lambda f: _watch(os.path.dirname(f["foreign_public"])),
 }.items():
     add(_name, Means.NOTHING, _attempt)

@@ -6,7 +6,8 @@ import ctypes
 import os
 import subprocess
 
-from .registry import Facts, Means, RefusedError, add, attack, call, libc
+from .calls import call, libc
+from .registry import Facts, Means, RefusedError, add, attack
 
 for _name, _attempt in {
     "setuid": lambda _: os.setuid(0),
@@ -63,22 +64,22 @@ def _file_capability_program(facts: Facts) -> str:
 def _capset(_: Facts) -> None:
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
     every = (ctypes.c_uint32 * 6)(*[0xFFFFFFFF] * 6)
-    call(126, header, every)
+    call("capset", header, every)
 
 
 @attack("ambient-capability", Means.IDS)
 def _ambient_capability(_: Facts) -> None:
-    call(157, 47, 2, 7, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SETUID
+    call("prctl", 47, 2, 7, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SETUID
 
 
 @attack("keep-capabilities-unlocked", Means.IDS)
 def _securebits(_: Facts) -> None:
-    call(157, 28, 0, 0, 0, 0)  # PR_SET_SECUREBITS
+    call("prctl", 28, 0, 0, 0, 0)  # PR_SET_SECUREBITS
 
 
 @attack("no-new-privs-off", Means.NO_NEW_PRIVS, "EINVAL")
 def _no_new_privs_off(_: Facts) -> None:
-    call(157, 38, 0, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    call("prctl", 38, 0, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
 
 
 for _name, _path, _text in (

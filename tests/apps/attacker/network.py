@@ -20,7 +20,8 @@ def _open(family: int, kind: int, protocol: int) -> Callable[[Facts], object]:
 
 add("listen-on-port", Means.LANDLOCK_4, lambda _: _bind(socket.AF_INET, ("127.0.0.1", 0)))
 add("listen-on-port-6", Means.LANDLOCK_4, lambda _: _bind(socket.AF_INET6, ("::1", 0)))
-add("listen-without-bind", Means.LANDLOCK_4, lambda _: socket.socket().listen())
+# The kernel then chooses a port. Source: listen(2); landlock(7) knows bind(2) only.
+add("listen-without-bind", Means.NOTHING, lambda _: socket.socket().listen())
 add(
     "receive-datagrams",
     Means.NOTHING,

@@ -11,7 +11,8 @@ import resource
 import signal
 from collections.abc import Callable
 
-from .registry import Facts, Means, add, call
+from .calls import call
+from .registry import Facts, Means, add
 
 # Another program of the same user is dumpable, unless it says otherwise.
 _FOREIGN = ("master", "nginx-master", "nginx-worker")
@@ -52,12 +53,12 @@ def _vector() -> ctypes.Array[_Iovec]:
     return vector
 
 
-def _copy(number: int) -> Callable[[int], object]:
+def _copy(name: str) -> Callable[[int], object]:
     # An address that nothing is at: who may look at all is told EFAULT.
     def attempt(pid: int) -> object:
         remote = (_Iovec * 1)(_Iovec(8, 8))
         try:
-            call(number, pid, _vector(), 1, remote, 1, 0)
+            call(name, pid, _vector(), 1, remote, 1, 0)
         except OSError as error:
             if error.errno != 14:  # EFAULT
                 raise
@@ -68,7 +69,7 @@ def _copy(number: int) -> Callable[[int], object]:
 
 def _attach(request: int) -> Callable[[int], object]:
     def attempt(pid: int) -> None:
-        call(101, request, pid, 0, 0)
+        call("ptrace", request, pid, 0, 0)
         # PTRACE_DETACH only works on who has stopped; the end of this process detaches, too.
         os.waitpid(pid, os.WNOHANG | 0x40000000)  # __WALL
 
@@ -78,7 +79,12 @@ def _attach(request: int) -> Callable[[int], object]:
 def _open_perf_event(pid: int) -> None:
     attributes = (ctypes.c_uint32 * 32)(1, 128)  # PERF_TYPE_SOFTWARE, the structure's size
     attributes[10] = 0x60  # exclude the kernel and the hypervisor
-    call(298, attributes, pid, -1, -1, 0)
+    call("perf_event_open", attributes, pid, -1, -1, 0)
+
+
+def _get_robust_list(pid: int) -> None:
+    head, length = ctypes.c_void_p(), ctypes.c_size_t()
+    call("get_robust_list", pid, ctypes.byref(head), ctypes.byref(length))
 
 
 def _set_scheduler(pid: int) -> None:
@@ -87,16 +93,20 @@ def _set_scheduler(pid: int) -> None:
 
 def _set_scheduling_attributes(pid: int) -> None:
     attributes = (ctypes.c_uint32 * 12)(48)  # the structure's size; SCHED_OTHER, nice 0
-    call(314, pid, attributes, 0)
+    call("sched_setattr", pid, attributes, 0)
 
 
 def _set_limits(pid: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_CORE, resource.prlimit(pid, resource.RLIMIT_CORE))
 
 
+def _signal_group(pid: int) -> None:
+    os.killpg(os.getpgid(pid), 0)
+
+
 def _queue_signal(pid: int) -> None:
     information = (ctypes.c_int * 32)(0, 0, -1)  # SI_QUEUE
-    call(129, pid, 0, information)
+    call("rt_sigqueueinfo", pid, 0, information)
 
 
 # What the kernel asks the same question for as for ptrace(2): PTRACE_MODE_READ or _ATTACH.
@@ -122,18 +132,28 @@ INSPECTIONS: dict[str, Callable[[int], object]] = {
     "follow-namespace": _follow("ns/mnt"),
     "ptrace-attach": _attach(16),
     "ptrace-seize": _attach(0x4206),
-    "copy-from-memory": _copy(310),
-    "copy-into-memory": _copy(311),
-    "take-descriptor": lambda pid: call(438, os.pidfd_open(pid), 0, 0) and None,
-    "compare-descriptors": lambda pid: call(312, pid, os.getpid(), 0, 0, 0) and None,
-    "move-pages": lambda pid: call(279, pid, 0, 0, 0, 0, 0) and None,
+    "copy-from-memory": _copy("process_vm_readv"),
+    "copy-into-memory": _copy("process_vm_writev"),
+    "take-descriptor": lambda pid: call("pidfd_getfd", os.pidfd_open(pid), 0, 0) and None,
+    "compare-descriptors": lambda pid: call("kcmp", pid, os.getpid(), 0, 0, 0) and None,
+    "move-pages": lambda pid: call("move_pages", pid, 0, 0, 0, 0, 0) and None,
     "robust-list": lambda pid: (
-        call(274, pid, ctypes.byref(ctypes.c_void_p()), ctypes.byref(ctypes.c_size_t())) and None
+        call(
+            "get_robust_list", pid, ctypes.byref(ctypes.c_void_p()), ctypes.byref(ctypes.c_size_t())
+        )
+        and None
     ),
     "perf-events": _open_perf_event,
 }
 
-# What the kernel asks nothing but the user for.
+# Those that a filter of system calls knows.
+_BY_CALL = {
+    "ptrace-attach", "ptrace-seize", "copy-from-memory", "copy-into-memory", "take-descriptor",
+    "compare-descriptors", "move-pages", "perf-events",
+}  # fmt: skip
+
+# What the kernel asks nothing but the user for. Affinity stays open: libraries bind their own
+# threads by their numbers, which look like those of other processes.
 INFLUENCES: dict[str, Callable[[int], object]] = {
     "set-limits": _set_limits,
     "set-scheduler": _set_scheduler,
@@ -142,14 +162,13 @@ INFLUENCES: dict[str, Callable[[int], object]] = {
     "set-priority": lambda pid: os.setpriority(
         os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid)
     ),
-    "set-io-priority": lambda pid: call(251, 1, pid, 0) and None,
+    "set-io-priority": lambda pid: call("ioprio_set", 1, pid, 0) and None,
 }
 
 SIGNALS: dict[str, Callable[[int], object]] = {
     "signal": lambda pid: os.kill(pid, 0),
     "signal-to-continue": lambda pid: os.kill(pid, signal.SIGCONT),
-    "signal-to-group": lambda pid: os.killpg(os.getpgid(pid), 0),
-    "signal-to-thread": lambda pid: call(234, pid, pid, 0) and None,
+    "signal-to-thread": lambda pid: call("tgkill", pid, pid, 0) and None,
     "signal-by-descriptor": lambda pid: signal.pidfd_send_signal(os.pidfd_open(pid), 0),
     "signal-with-value": _queue_signal,
 }
@@ -165,12 +184,27 @@ for _name, _action in {**INSPECTIONS, **INFLUENCES, **SIGNALS}.items():
 for _name, _action in INSPECTIONS.items():
     for _target in _OURS:
         add(f"{_name} {_target}", Means.UNDUMPABLE, _at(_target, _action))
-    add(f"{_name} {_NEIGHBOUR}", Means.LANDLOCK_1, _at(_NEIGHBOUR, _action))
+    _refusing = {Means.LANDLOCK_1}
+    if _name in _BY_CALL:
+        _refusing = {Means.LANDLOCK_1, Means.SECCOMP}
+    elif _name == "list-descriptors":  # their numbers: what they are of stays closed
+        _refusing = {Means.NOTHING}
+    add(f"{_name} {_NEIGHBOUR}", _refusing, _at(_NEIGHBOUR, _action))
 for _target in (*_OURS, _NEIGHBOUR):
     for _name, _action in INFLUENCES.items():
-        add(f"{_name} {_target}", Means.SECCOMP, _at(_target, _action))
+        _means = Means.NOTHING if _name == "set-affinity" else Means.SECCOMP
+        add(f"{_name} {_target}", _means, _at(_target, _action))
     for _name, _action in SIGNALS.items():
         add(f"{_name} {_target}", Means.LANDLOCK_6, _at(_target, _action))
+
+# What ps shows.
+for _target in (*_FOREIGN, _NEIGHBOUR):
+    add(f"read-command-line {_target}", Means.NOTHING, _at(_target, _read("cmdline")))
+
+# Supervisor and workers are one group: a signal to that reaches who sends it, if nobody else.
+for _target in (*_FOREIGN, _NEIGHBOUR):
+    _means = Means.LANDLOCK_6 if _target == _NEIGHBOUR else Means.IDS
+    add(f"signal-to-group {_target}", _means, _at(_target, _signal_group))
 
 # setpriority(2) and ioprio_set(2) know users and groups, too.
 add(
@@ -178,7 +212,11 @@ add(
     Means.SECCOMP,
     lambda _: os.setpriority(os.PRIO_USER, 0, os.getpriority(os.PRIO_USER, 0)),
 )
-add("set-io-priority-of-user", Means.SECCOMP, lambda _: call(251, 3, os.getuid(), 0) and None)
+add(
+    "set-io-priority-of-user",
+    Means.SECCOMP,
+    lambda _: call("ioprio_set", 3, os.getuid(), 0) and None,
+)
 add("lower-own-oom-score", Means.IDS, lambda _: _write("/proc/self/oom_score_adj", b"-1"))
 add("raise-own-limit", Means.IDS, lambda _: _raise_own_limit())
 add("realtime", Means.IDS, lambda _: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
@@ -192,4 +230,4 @@ def _write(path: str, text: bytes) -> None:
 def _raise_own_limit() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     # Not by the module, which raises a ValueError.
-    call(302, 0, resource.RLIMIT_NOFILE, (ctypes.c_uint64 * 2)(1, hard + 1), 0)
+    call("prlimit64", 0, resource.RLIMIT_NOFILE, (ctypes.c_uint64 * 2)(1, hard + 1), 0)

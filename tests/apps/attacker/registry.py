@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import enum
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -101,20 +99,3 @@ def attack(
         return attempt
 
     return register
-
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def call(number: int, *arguments: object) -> int:
-    """Make a system call by its number on x86-64, which C's library may not offer.
-
-    Raises:
-        OSError: it failed.
-    """
-    plain = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
-    result = int(libc.syscall(ctypes.c_long(number), *plain))
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return result
