@@ -151,6 +151,15 @@ def _systemd() -> Iterator[Kept]:
                 app="app", socket="/run/app/app.sock", access_logfile="/srv/my logs/a.log"
             ),
         ),
+        (
+            "credentials",
+            make_settings(
+                app="app",
+                socket="/run/app/app.sock",
+                user="app",
+                credential=["db.password:/etc/my 100% secrets/db", "secret-key:/etc/app/key"],
+            ),
+        ),
         ("shared-account", make_settings(app="app", socket="/run/app/app.sock", user="nobody")),
     ):
         options = SystemdOptions(command="udsrv gen-systemd ...", launcher=LAUNCHER)

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from support.accounts import APP_USER, EXTRA_GROUP, NGINX_USER, OTHER_USER
+from support.accounts import APP_USER, NGINX_USER, OTHER_USER
 from support.raw_http import get
 from support.remote import run_in_worker
 from support.servers import UDSRV
@@ -57,24 +57,6 @@ def test_the_private_directory_is_closed_to_everybody(serve):
     for user in (APP_USER, OTHER_USER, NGINX_USER):
         for name in ("kept", "staged"):
             assert connect_as(user, private / name) == "Permission denied"
-
-
-def test_an_application_in_the_sockets_group_is_warned_about(serve):
-    server = serve("--socket-group", EXTRA_GROUP)
-    assert (
-        server.log.count(rf"warning: user: '{APP_USER}' is in the socket's group '{EXTRA_GROUP}'")
-        == 1
-    )
-
-
-def test_an_application_that_is_nginxs_user_is_warned_about(start_udsrv):
-    server = start_udsrv("hello:app", "--user", NGINX_USER)
-    assert server.log.count(rf"warning: user: '{NGINX_USER}' is Nginx's user too") == 1
-
-
-def test_an_application_that_owns_its_socket_is_warned_about(serve):
-    server = serve("--socket-owner", APP_USER)
-    assert server.log.count(rf"warning: socket_owner: '{APP_USER}' owns the socket") == 1
 
 
 def test_root_with_nothing_but_the_four_capabilities_is_enough(serve, shared_directory):

@@ -34,6 +34,7 @@ _APP = Kind("an application like 'app:app'", values.application)
 _NAME = Kind("a name of at most 64 letters, digits, '_', '-' and '.'", values.instance_name)
 _ASSIGNMENT = Kind("a variable like NAME=VALUE", values.assignment, multiline=True)
 _GLOB = Kind("a variable's name, or a pattern with * and ?", values.variable_glob)
+_CREDENTIAL = Kind("a credential like NAME or NAME:PATH", values.credential, path_after=":")
 _LOG_FILE = Kind("a path, or '-' for standard output", values.path, is_path=True, takes_stream=True)
 _ACCESS_FORMAT = Kind(
     "combined, json, or a format like '%(h)s \"%(r)s\" %(s)s'", values.access_format
@@ -142,6 +143,9 @@ class Setting:
             raise
         except ValueError as error:
             raise SettingError(f"{raw!r} is not {self.accepts}") from error
+        if self.kind.path_after:
+            head, mark, rest = str(value).partition(self.kind.path_after)
+            return f"{head}{mark}{values.absolute(rest, start_directory)}" if mark else head
         if not self.kind.is_path or (self.kind.takes_stream and value == "-"):
             return value
         return values.absolute(str(value), start_directory)
@@ -199,6 +203,11 @@ SETTINGS: tuple[Setting, ...] = (
         "env_file", _PATH, None, "PATH",
         "A file of NAME=VALUE lines that only root can read: the place for secrets.",
         APPLICATION, unset="none",
+    ),
+    Setting(
+        "credential", _CREDENTIAL, (), "NAME[:PATH]",
+        "A file of root's that the application reads as $CREDENTIALS_DIRECTORY/NAME; repeatable.",
+        APPLICATION, many=True,
     ),
     Setting(
         "socket", _SOCKET, None, "PATH",
@@ -394,6 +403,7 @@ class Settings:
     env: tuple[str, ...]
     pass_env: tuple[str, ...]
     env_file: str | None
+    credential: tuple[str, ...]
     socket: str
     socket_owner: str | None
     socket_group: str | None

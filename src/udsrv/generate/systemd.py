@@ -74,6 +74,7 @@ def _service(settings: Settings, options: SystemdOptions) -> GeneratedFile:
         "Unit": _unit_lines(settings),
         "Service": [
             *_start_and_stop(settings, options),
+            *_credentials(settings),
             *_privileges(settings),
             *_files(settings, options),
             *_network(settings),
@@ -182,6 +183,8 @@ def _flags(setting: Setting, settings: Settings) -> list[str]:
     if origin == _config_path(settings) or (origin == DEFAULT and setting.name != "chdir"):
         return []
     shown = setting.show(getattr(settings, setting.name))
+    if setting.name == "credential" and isinstance(shown, list):
+        shown = [item.partition(":")[0] for item in shown]  # systemd reads what they name
     if isinstance(shown, bool):
         return [setting.flag if shown else str(setting.negative)]
     # A list that was emptied on purpose is given as one empty text.
@@ -198,6 +201,29 @@ def _flag(flag: str, value: str) -> str:
 def _config_path(settings: Settings) -> str | None:
     """Return the file of settings, if a value came from one: the only origin that is a path."""
     return next((o for o in settings.origins.values() if o.startswith("/")), None)
+
+
+def _credentials(settings: Settings) -> Iterator[_Line]:
+    """Let systemd read the files: it can pass directories that a master without DAC_OVERRIDE can't.
+
+    Those that the file of settings names the master reads itself: a change there needs no new unit.
+    """
+    if _credentials_are_the_masters(settings):
+        return
+    why = "Read by systemd at each start and kept in memory, where only the master reads it."
+    for item in settings.credential:
+        name, colon, path = item.partition(":")
+        if path.rstrip("\\ ") != path:
+            raise ConfigError(
+                f"credential: {path!r} ends with a character that LoadCredential= can't end with;"
+                " rename the file"
+            )
+        yield _Line("LoadCredential", f"{name}{colon}{systemd_text(path)}", why)
+        why = ""
+
+
+def _credentials_are_the_masters(settings: Settings) -> bool:
+    return settings.origin("credential") == _config_path(settings)
 
 
 def _privileges(settings: Settings) -> list[_Line]:
@@ -441,6 +467,10 @@ def _paths_read(settings: Settings, options: SystemdOptions) -> Iterator[tuple[s
     ):
         if optional is not None:
             yield name, optional
+    if _credentials_are_the_masters(settings):
+        for item in settings.credential:
+            if path := item.partition(":")[2]:
+                yield "credential", path
     yield "udsrv itself", options.launcher
 
 

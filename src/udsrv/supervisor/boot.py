@@ -14,6 +14,7 @@ from typing import NoReturn
 from udsrv.errors import UdsrvError
 from udsrv.ipc import ACCESS_FD, CONTROL_FD, LISTENER_FD, Channel, Kind, Record
 from udsrv.log import INFO, Log
+from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.title import set_title
@@ -55,8 +56,12 @@ def _run(control: Channel) -> int:
     if settings.access_logfile is not None:
         access_fd = ACCESS_FD
         os.set_inheritable(access_fd, False)
+    else:
+        os.close(ACCESS_FD)
     os.umask(settings.umask)
-    with private_tmpdir() as directory:
+    with contextlib.ExitStack() as private:
+        private.enter_context(credentials_directory(payload.spec.log))
+        directory = private.enter_context(private_tmpdir())
         place = place_here(temporary_is_ours=directory is not None)
         seal_supervisor(settings, place).write(payload.spec.log)
         watcher = None
@@ -70,7 +75,7 @@ def _run(control: Channel) -> int:
         if settings.preload:
             from udsrv.supervisor.preload import preload
 
-            preloaded = preload(payload.spec, control, directory)
+            preloaded = preload(payload.spec, control, private.close)
         listener = socket.socket(fileno=LISTENER_FD)
         supervisor = Supervisor(
             payload.spec,

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from udsrv.errors import UdsrvError
+from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.worker.target import extend_path, load
@@ -21,14 +22,15 @@ if TYPE_CHECKING:  # it needs the compiled module, whose absence is reported fir
 def main() -> None:
     """Print what the sandbox holds, and exit with the code that a start would give, or 0."""
     try:
-        settings = read_payload().spec.settings
+        spec = read_payload().spec
+        settings = spec.settings
         require_native()
         from udsrv.sandbox.apply import harden, place_here, seal_supervisor
         from udsrv.sandbox.policy import writable
 
         harden()
         os.umask(settings.umask)
-        with private_tmpdir() as directory:
+        with credentials_directory(spec.log), private_tmpdir() as directory:
             place = place_here(temporary_is_ours=directory is not None)
             _say(seal_supervisor(settings, place))
             if settings.sandbox != "off":
