@@ -196,6 +196,8 @@ _NAMESPACES = {
 _CLONE_FILES = 0x00000400
 # Source: asm-generic/ioctls.h.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+# Source: setpriority(2), ioprio_set(2).
+_PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 # Source: personality(2): the ordinary one, and the question which one it is.
 _PER_LINUX, _QUERY = 0, 0xFFFFFFFF
 
@@ -247,6 +249,21 @@ _DENIALS: tuple[Denial, ...] = (
     ),
     Denial(("open_by_handle_at", "fanotify_init"), EPERM, "files without their paths"),
     Denial(("move_pages", "migrate_pages"), EPERM, "the memory of other processes"),
+    # The kernel asks for the user only, so these reach the supervisor and every sibling: a limit of
+    # no CPU time ends them. By 0 a process means itself. Affinity stays: libraries bind their own
+    # threads by their numbers.
+    Denial(("prlimit64",), EPERM, "limits of other processes", ((0, "!=", 0),)),
+    Denial(
+        ("sched_setscheduler", "sched_setparam", "sched_setattr"),
+        EPERM,
+        "scheduling of other processes",
+        ((0, "!=", 0),),
+    ),
+    *(
+        Denial((call,), EPERM, "priorities of other processes", ((argument, "!=", own),))
+        for call, which in (("setpriority", _PRIO_PROCESS), ("ioprio_set", _IOPRIO_WHO_PROCESS))
+        for argument, own in ((0, which), (1, 0))
+    ),
     Denial(
         ("reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "sethostname",
          "setdomainname", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "syslog",

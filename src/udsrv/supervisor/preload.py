@@ -118,6 +118,7 @@ class _Attendant(threading.Thread):
 
     def finish(self) -> None:
         """End the thread."""
+        os.write(self._finish_fd, b".")  # a fork of the application's may keep it open
         os.close(self._finish_fd)
         self.join()
         os.close(self._end_fd)
