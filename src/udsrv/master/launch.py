@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import udsrv
 from udsrv.config.model import Settings
@@ -135,6 +135,7 @@ def payload(launch: Launch, number: int) -> bytes:
             "version": udsrv.__version__,
             "generation": number,
             "settings": launch.settings.to_json().decode(),
+            "identity": launch.identity and astuple(launch.identity),
             "trusted_uids": sorted(launch.trusted_uids),
             "trusted_gids": sorted(launch.trusted_gids),
             "timestamps": launch.timestamps,

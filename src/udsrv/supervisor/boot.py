@@ -47,7 +47,9 @@ def _run(control: Channel) -> int:
     require_native()
     # After the check, whose message says more than an import that fails here.
     from udsrv.sandbox.apply import seal_supervisor
-    from udsrv.supervisor.loop import Supervisor, close_all_but
+    from udsrv.sandbox.descriptors import close_all_but
+    from udsrv.sandbox.proof import prove, wanted
+    from udsrv.supervisor.loop import Supervisor
 
     seal_supervisor()
     settings = payload.spec.settings
@@ -55,6 +57,8 @@ def _run(control: Channel) -> int:
     if settings.access_logfile is not None:
         access_fd = ACCESS_FD
         os.set_inheritable(access_fd, False)
+    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD} | ({access_fd} if access_fd else set())
+    prove(wanted(payload.spec.identity, session=os.getpid(), fds=agreed))
     os.umask(settings.umask)
     with private_tmpdir() as directory:
         watcher = None

@@ -19,6 +19,7 @@ from pathlib import Path
 from udsrv.backoff import Backoff
 from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError
 from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
+from udsrv.sandbox.descriptors import close_all_but
 from udsrv.supervisor.changes import Watcher
 from udsrv.supervisor.children import Action, Child, Kill, Spawn, State, next_actions, next_wake_s
 from udsrv.supervisor.output import OutputRelay
@@ -376,13 +377,3 @@ def _what_next(backoff: Backoff) -> str:
         f"that was death {backoff.early_deaths} in a row soon after the start;"
         f" a new one starts in {backoff.delay_s:g} s"
     )
-
-
-def close_all_but(kept: set[int]) -> None:
-    """Close every descriptor of this process that is not in ``kept``."""
-    first = 0
-    for fd in sorted(kept):
-        if first < fd:  # closerange takes an empty range that begins at 0 for all there is
-            os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, sys.maxsize & 0x7FFFFFFF)

@@ -9,6 +9,7 @@ import os
 import sys
 
 from udsrv.errors import UdsrvError
+from udsrv.ipc import CONTROL_FD, LISTENER_FD
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.worker.target import extend_path, load
@@ -17,11 +18,16 @@ from udsrv.worker.target import extend_path, load
 def main() -> None:
     """Exit with 0 when the application loads, else with the code that a start would give."""
     try:
-        settings = read_payload().spec.settings
+        spec = read_payload().spec
+        settings = spec.settings
         require_native()
         from udsrv.sandbox.apply import seal_supervisor
+        from udsrv.sandbox.proof import prove, wanted
 
         seal_supervisor()
+        for fd in (CONTROL_FD, LISTENER_FD):
+            os.close(fd)  # only their places are taken
+        prove(wanted(spec.identity, session=os.getpid(), fds={0, 1, 2}))
         os.umask(settings.umask)
         extend_path(settings.chdir, settings.pythonpath)
         assert settings.app is not None

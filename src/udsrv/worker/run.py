@@ -21,6 +21,7 @@ from udsrv.errors import UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import ERROR, INFO, WARNING
 from udsrv.sandbox.apply import seal_worker
+from udsrv.sandbox.proof import prove, wanted
 from udsrv.title import set_title
 from udsrv.worker.spec import WorkerSpec
 from udsrv.worker.target import Application, extend_path, load
@@ -41,6 +42,12 @@ def run_worker(
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         seal_worker(supervisor_pid)
+        fds = {0, 1, 2, channel.fileno(), listener.fileno()} | ({access_fd} if access_fd else set())
+        demanded = wanted(spec.identity, session=supervisor_pid, fds=fds)
+        if application is not None:
+            # What was proven before it ran it may have changed, but for what a fork forgets.
+            demanded = {"death signal": demanded["death signal"]}
+        prove(demanded)
         _serve(spec, channel, listener, access_fd, application or _load(spec.settings))
     except UdsrvError as error:
         with contextlib.suppress(OSError, ValueError):  # the application may have closed it

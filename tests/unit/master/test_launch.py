@@ -32,6 +32,7 @@ def test_the_payload_holds_the_settings_and_the_looked_up_ids():
     assert told == {
         "version": udsrv.__version__,
         "generation": 3,
+        "identity": None,
         "trusted_uids": [0, 33],
         "trusted_gids": [33],
         "timestamps": True,
