@@ -99,7 +99,7 @@ def _limit_resources() -> None:
 
     No core, which would put the application's secrets on the disk; no POSIX message queue, which
     outlives its maker; a number of open files that is both limits. Processes aren't limited here:
-    RLIMIT_NPROC counts all of a user's on the machine, and TasksMax= of a unit those of one service.
+    RLIMIT_NPROC counts all of a user's on the machine, TasksMax= of a unit those of one service.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = max(soft, min(hard, OPEN_FILES))

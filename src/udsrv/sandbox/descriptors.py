@@ -19,7 +19,7 @@ def open_fds() -> frozenset[int]:
 def close_all_but(kept: Collection[int]) -> None:
     """Close every descriptor of this process that is not in ``kept``.
 
-    Not by os.closerange(): where close_range(2) is refused, that tries two thousand million numbers.
+    Not by os.closerange(): where close_range(2) is refused, it tries two thousand million numbers.
     """
     for fd in open_fds().difference(kept):
         os.close(fd)

@@ -117,7 +117,7 @@ def prove(demanded: Facts) -> None:
     if wrong := differences(found(), demanded):
         raise PrivilegeError(
             f"the application isn't started, since this process isn't as it has to be:"
-            f" {'; '.join(wrong)}; either a step of the start claimed to succeed and did nothing, or"
-            f" a .pth file or sitecustomize of {sys.executable} changed it: move that code into the"
-            " application"
+            f" {'; '.join(wrong)}; either a call claimed to have worked and did nothing,"
+            f" or a .pth file or sitecustomize of {sys.executable} changed it: then move that code"
+            " into the application"
         )

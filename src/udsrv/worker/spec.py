@@ -14,7 +14,7 @@ from udsrv.sandbox.proof import Identity
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """The settings, whom root made us (None: nobody), the peers to believe, the generation's log."""
+    """The settings, whom root made us (None: nobody), whom to believe, the generation's log."""
 
     settings: Settings
     identity: Identity | None

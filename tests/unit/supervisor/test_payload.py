@@ -19,7 +19,8 @@ except UdsrvError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
 print(payload.generation, payload.spec.settings.workers, payload.spec.trusted_uids,
-      payload.spec.trusted_gids, payload.spec.log.level, payload.spec.log.timestamps, payload.spec.identity)
+      payload.spec.trusted_gids, payload.spec.log.level, payload.spec.log.timestamps,
+      payload.spec.identity)
 """
 
 
