@@ -141,7 +141,7 @@ def _check_directories(path: str) -> None:
         if not only_root_writes(found):
             raise ConfigError(
                 f"{path}: root reads it, but others may write to the directory {directory}; "
-                "keep it below /etc"
+                f"chown root {directory} && chmod go-w {directory}, or keep the file below /etc"
             )
 
 

@@ -17,6 +17,7 @@ from udsrv.master.accounts import Accounts, accounts, group_name, user_name
 from udsrv.master.environment import environment, parse_env_file
 from udsrv.master.launch import PACKAGE, Launch
 from udsrv.master.loop import Master
+from udsrv.master.own_code import require_own_code
 from udsrv.master.preflight import require_readable
 from udsrv.master.systemd import Notifier
 from udsrv.master.terminal import TerminalRelay
@@ -84,8 +85,13 @@ def open_access_log(path: str | None) -> tuple[int | None, TerminalRelay | None]
 
 
 def confine(who: Accounts) -> None:
-    """As root, keep the master's capabilities only; as anybody else there are none to give up."""
+    """As root, keep the master's capabilities only; as anybody else there are none to give up.
+
+    Raises:
+        PrivilegeError: a capability is missing, or somebody else could have written our code.
+    """
     if who.identity is not None:
+        require_own_code()
         confine_master(may_chown=who.socket_uid != os.geteuid())
 
 
