@@ -57,6 +57,8 @@ def _run(control: Channel) -> int:
     if settings.access_logfile is not None:
         access_fd = ACCESS_FD
         os.set_inheritable(access_fd, False)
+    else:
+        os.close(ACCESS_FD)
     agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD} | ({access_fd} if access_fd else set())
     prove(wanted(payload.spec.identity, session=os.getpid(), fds=agreed))
     os.umask(settings.umask)

@@ -28,13 +28,15 @@ class Payload:
 
 
 def read_payload() -> Payload:
-    """Read the sealed memfd at PAYLOAD_FD and close it.
+    """Read the sealed memfd at PAYLOAD_FD, and the generation's number, the last argument.
+
+    All generations have one memfd, and with it one position in it.
 
     Raises:
         ConfigError: it comes from another version of udsrv than this environment has.
     """
-    with os.fdopen(PAYLOAD_FD, "rb") as file:
-        data = json.load(file)
+    data = json.loads(os.pread(PAYLOAD_FD, os.fstat(PAYLOAD_FD).st_size, 0))
+    os.close(PAYLOAD_FD)
     if data["version"] != udsrv.__version__:
         raise ConfigError(
             f"{sys.executable} has udsrv {udsrv.__version__}, but the master is"
@@ -48,7 +50,7 @@ def read_payload() -> Payload:
         uid, gid, groups = data["identity"]
         identity = Identity(uid, gid, tuple(groups))
     spec = WorkerSpec(settings, identity, uids, gids, log)
-    return Payload(data["generation"], spec)
+    return Payload(int(sys.argv[-1]), spec)
 
 
 def require_native() -> None:

@@ -9,7 +9,7 @@ import os
 import sys
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import CONTROL_FD, LISTENER_FD
+from udsrv.ipc import ACCESS_FD, CONTROL_FD, LISTENER_FD
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.worker.target import extend_path, load
@@ -25,7 +25,7 @@ def main() -> None:
         from udsrv.sandbox.proof import prove, wanted
 
         seal_supervisor()
-        for fd in (CONTROL_FD, LISTENER_FD):
+        for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD):
             os.close(fd)  # only their places are taken
         prove(wanted(spec.identity, session=os.getpid(), fds={0, 1, 2}))
         os.umask(settings.umask)

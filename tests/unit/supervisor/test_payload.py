@@ -28,7 +28,6 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
     settings = make_settings(app="app:app", socket="/run/app.sock", workers="3", log_level="debug")
     data = {
         "version": udsrv.__version__,
-        "generation": 7,
         "settings": settings.to_json().decode(),
         "identity": [1000, 100, [27, 100]],
         "trusted_uids": [0, 33],
@@ -38,10 +37,9 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
     }
     fd = os.memfd_create("payload")
     os.write(fd, json.dumps(data).encode())
-    os.lseek(fd, 0, os.SEEK_SET)
     try:
         return subprocess.run(
-            [sys.executable, "-c", f"import os; os.dup2({fd}, {PAYLOAD_FD})\n{SCRIPT}"],
+            [sys.executable, "-c", f"import os; os.dup2({fd}, {PAYLOAD_FD})\n{SCRIPT}", "7"],
             pass_fds=(fd,),
             capture_output=True,
             text=True,
@@ -51,7 +49,7 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
         os.close(fd)
 
 
-def test_the_payload_is_read_from_its_descriptor():
+def test_the_payload_is_read_from_its_descriptor_wherever_another_has_read_to():
     identity = "Identity(uid=1000, gid=100, groups=(27, 100))"
     assert read().stdout == f"7 3 (0, 33) (33,) 10 False {identity}\n"
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from udsrv.errors import PrivilegeError
-from udsrv.privileged.directories import open_directory, who_may_write
+from udsrv.start.directories import open_directory, who_may_write
 
 
 def require_own_code() -> None:
