@@ -60,6 +60,7 @@ HARMLESS = (
     ({FAILS}, r"dropped: set(res)?[ug]id\((-1, )?0\b", "root is tried again, to be refused"),
     ({FAILS}, r"dropped: setgroups\(1, \[0\]", "root's group is tried again, to be refused"),
     ({LIES}, r"dropped: prctl\(PR_SET_NO_NEW_PRIVS", "inherited: the master has set it on itself"),
+    ({LIES}, r"again: (capset|prctl\(PR_SET_NO_NEW_PRIVS)", "the starting image has done it"),
     ({LIES}, r"dropped: capset", "the sets are empty already, since the ids have changed"),
     ({LIES}, r".*prctl\(PR_SET_CHILD_SUBREAPER", "who adopts orphans gives nobody a privilege"),
     ({LIES}, r".*prctl\(PR_GET_DUMPABLE", "0 is the truth"),

@@ -43,7 +43,8 @@ def calls_by_process(trace: str, *, until: str) -> list[list[str]]:
     """Return every process's calls in ``trace``, each as ``name(arguments``, in their order. Pure.
 
     A process's list ends before the call that begins with ``until``. ``dropped: `` stands before
-    the calls of a process that has changed its real user.
+    the calls of a process that has changed its real user, and ``again: `` before what it has done
+    as root in the same words before.
     """
     calls: dict[str, list[str]] = defaultdict(list)
     dropped, ended = set(), set()
@@ -52,7 +53,8 @@ def calls_by_process(trace: str, *, until: str) -> list[list[str]]:
         if call.startswith(until):
             ended.add(pid)
         if pid not in ended:
-            calls[pid].append(f"dropped: {call}" if pid in dropped else call)
+            label = "dropped: " if pid in dropped else "again: " if call in calls[pid] else ""
+            calls[pid].append(label + call)
         if name == "setresuid" and not rest.startswith("-1"):
             dropped.add(pid)
     return list(calls.values())
@@ -64,7 +66,11 @@ def nth_calls(processes: Sequence[Sequence[str]], name: str) -> list[set[str]]:
     That is what ``inject=NAME:when=N`` hits, since strace counts for each process.
     """
     of_name = [
-        [call for call in calls if call.removeprefix("dropped: ").startswith(f"{name}(")]
+        [
+            call
+            for call in calls
+            if call.startswith((f"{name}(", f"dropped: {name}(", f"again: {name}("))
+        ]
         for calls in processes
     ]
     most = max(map(len, of_name), default=0)
