@@ -215,7 +215,12 @@ def test_whatever_gives_something_up_may_fail_or_lie(rig, where, fault):
 def test_whatever_else_fails_makes_no_half_made_worker(rig):
     clean, trace = rig.first_start(f"trace={','.join(OTHER)}")
     assert clean.served
-    processes = calls_by_process(trace, until="never")
+    # Without the shell's helpers, such as find(1), which has hundreds of calls.
+    processes = [
+        calls
+        for calls in calls_by_process(trace, until="never")
+        if not [call for call in calls if call.startswith(('execve("/usr/bin', 'execve("/bin'))]
+    ]
 
     def walk(name: str, number: int, calls: set[str]) -> str | None:
         got, _ = rig.first_start(f"trace={name}", f"inject={name}:{FAILS}:when={number}")
