@@ -12,7 +12,7 @@ import sys
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import ACCESS_FD, CONTROL_FD, LISTENER_FD, Channel, Kind, Record
+from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD, Channel, Kind, Record
 from udsrv.log import INFO, Log
 from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
@@ -48,7 +48,9 @@ def _run(control: Channel) -> int:
     require_native()
     # After the check, whose message says more than an import that fails here.
     from udsrv.sandbox.apply import harden, place_here, seal_supervisor
-    from udsrv.supervisor.loop import Supervisor, close_all_but
+    from udsrv.sandbox.descriptors import close_all_but
+    from udsrv.sandbox.proof import prove, wanted
+    from udsrv.supervisor.loop import Supervisor
 
     harden()
     settings = payload.spec.settings
@@ -58,6 +60,9 @@ def _run(control: Channel) -> int:
         os.set_inheritable(access_fd, False)
     else:
         os.close(ACCESS_FD)
+    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD, CREDENTIALS_FD}
+    agreed |= {access_fd} if access_fd else set()
+    prove(wanted(payload.spec.identity, session=os.getpid(), fds=agreed))
     os.umask(settings.umask)
     with contextlib.ExitStack() as private:
         private.enter_context(credentials_directory(payload.spec.log))

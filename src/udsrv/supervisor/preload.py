@@ -17,6 +17,7 @@ from pathlib import Path
 
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import Log
+from udsrv.sandbox.descriptors import open_fds
 from udsrv.supervisor.output import OutputRelay
 from udsrv.worker.spec import WorkerSpec
 from udsrv.worker.target import Application, extend_path, load
@@ -80,15 +81,6 @@ def _send_output_to(fd: int) -> None:
         sys.stderr.flush()
     os.dup2(fd, 1)
     os.dup2(fd, 2)
-
-
-def open_fds() -> frozenset[int]:
-    """Return the descriptors of this process."""
-    listed = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return frozenset(int(name) for name in os.listdir(listed)) - {listed}
-    finally:
-        os.close(listed)
 
 
 class _Attendant(threading.Thread):
