@@ -22,7 +22,7 @@ from udsrv.title import set_title
 
 def main() -> NoReturn:
     """Run one generation and exit with the code that the master is to know."""
-    for fd in (CONTROL_FD, LISTENER_FD):
+    for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD):
         os.set_inheritable(fd, False)
     control = Channel.from_fd(CONTROL_FD)
     try:
@@ -53,16 +53,12 @@ def _run(control: Channel) -> int:
     from udsrv.supervisor.loop import Supervisor
 
     harden()
-    settings = payload.spec.settings
-    access_fd = None
-    if settings.access_logfile is not None:
-        access_fd = ACCESS_FD
-        os.set_inheritable(access_fd, False)
-    else:
-        os.close(ACCESS_FD)
-    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD, CREDENTIALS_FD}
-    agreed |= {access_fd} if access_fd else set()
+    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD}
     prove(wanted(payload.spec.identity, session=os.getpid(), fds=agreed))
+    settings = payload.spec.settings
+    access_fd = None if settings.access_logfile is None else ACCESS_FD
+    if access_fd is None:
+        os.close(ACCESS_FD)
     os.umask(settings.umask)
     with contextlib.ExitStack() as private:
         private.enter_context(credentials_directory(payload.spec.log))

@@ -33,6 +33,7 @@ def main() -> None:
         harden()
         for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD):
             os.close(fd)  # only their places are taken
+        os.set_inheritable(CREDENTIALS_FD, False)
         prove(wanted(spec.identity, session=os.getpid(), fds={0, 1, 2, CREDENTIALS_FD}))
         os.umask(settings.umask)
         with credentials_directory(spec.log), private_tmpdir() as directory:
