@@ -46,14 +46,11 @@ class Plan:
 
     @classmethod
     def read(cls, plan_fd: int) -> Plan:
-        """Read a plan once; none of its descriptors is inherited any further."""
+        """Read a plan, once."""
         with open(plan_fd) as file:
             file.seek(0)
             data = json.load(file)
         spawn, identity = data["supervisor"], data["supervisor"]["identity"]
         spawn["identity"] = identity and Identity(**identity)
         data |= {"supervisor": SpawnSpec(**spawn), "listener": ListenerSpec(**data["listener"])}
-        plan = cls(**data)
-        for fd in plan.fds():
-            os.set_inheritable(fd, False)
-        return plan
+        return cls(**data)
