@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -83,6 +84,21 @@ def test_the_unit_takes_nothing_away_that_the_drop_needs(site):
         assert "Max core file size 0 0 bytes" in limits
         assert re.search(r"Max open files (\d+) \1 files", limits)
         assert "Max msgqueue size 0 0 bytes" in limits
+
+
+def test_the_audit_sees_the_unit_and_what_is_in_it(site):
+    command = ("/opt/udsrv/bin/udsrv", "audit", "--socket", SOCKET, "--user", "app", "--json")
+    seen = json.loads(site.try_run(*command).stdout)
+    assert seen["unit"] == {"name": "app.service", "exposure": 2.1, "threshold": 3}
+    assert [each["role"] for each in seen["processes"]] == ["master", "supervisor", "worker"]
+    for process in seen["processes"]:
+        assert process["seccomp"] == 2
+        assert "/etc" not in process["writable"]
+    failed = {each["check"] for each in seen["findings"] if each["verdict"] != "warn"}
+    assert failed == set()
+    stricter = json.loads(site.try_run(*command, "--threshold", "2").stdout)
+    (unit,) = (each for each in stricter["findings"] if each["check"] == "unit")
+    assert unit["fact"] == "its exposure is 2.1 (OK), more than 2"
 
 
 def test_a_stop_leaves_no_path(site):

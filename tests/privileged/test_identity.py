@@ -129,7 +129,8 @@ def test_a_set_uid_program_gives_a_worker_nothing(serve, shared_directory):
     import subprocess
     result = subprocess.run(["{program}", "-u"], capture_output=True, text=True).stdout
     """
-    assert run_in_worker(serve().socket, source) == f"{ids(APP_USER)[0]}\n"
+    server = serve("--read-path", str(program))
+    assert run_in_worker(server.socket, source) == f"{ids(APP_USER)[0]}\n"
 
 
 TOUCH = """

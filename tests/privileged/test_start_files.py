@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from support.accounts import APP_USER
+from support.directories import open_to_applications
 from support.installations import install_udsrv, make_environment, site_packages
 from support.remote import run_in_worker
 
@@ -27,7 +28,7 @@ PROGRAMS = ("python3", "python", "readlink", "dirname", "sh", "env", "cat", "pwd
 
 @pytest.fixture
 def record(shared_directory):
-    file = shared_directory / "record"
+    file = open_to_applications(shared_directory) / "record"
     file.touch()
     file.chmod(0o666)
     return file

@@ -12,8 +12,17 @@ import sys
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import ACCESS_FD, CONTROL_FD, LISTENER_FD, Channel, Kind, Record
+from udsrv.ipc import (
+    ACCESS_FD,
+    CONTROL_FD,
+    CREDENTIALS_FD,
+    LISTENER_FD,
+    Channel,
+    Kind,
+    Record,
+)
 from udsrv.log import INFO, Log
+from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.title import set_title
@@ -21,7 +30,7 @@ from udsrv.title import set_title
 
 def main() -> NoReturn:
     """Run one generation and exit with the code that the master is to know."""
-    for fd in (CONTROL_FD, LISTENER_FD):
+    for fd in (CONTROL_FD, LISTENER_FD, CREDENTIALS_FD):
         os.set_inheritable(fd, False)
     control = Channel.from_fd(CONTROL_FD)
     try:
@@ -46,12 +55,12 @@ def _run(control: Channel) -> int:
     set_title(f"udsrv: supervisor {app} generation {payload.generation}")
     require_native()
     # After the check, whose message says more than an import that fails here.
-    from udsrv.sandbox.apply import seal_supervisor
+    from udsrv.sandbox.apply import harden, place_here, seal_supervisor
     from udsrv.sandbox.descriptors import close_all_but
     from udsrv.sandbox.proof import prove, wanted
     from udsrv.supervisor.loop import Supervisor
 
-    seal_supervisor()
+    harden()
     settings = payload.spec.settings
     access_fd = None
     if settings.access_logfile is not None:
@@ -59,10 +68,15 @@ def _run(control: Channel) -> int:
         os.set_inheritable(access_fd, False)
     else:
         os.close(ACCESS_FD)
-    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD} | ({access_fd} if access_fd else set())
+    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD, CREDENTIALS_FD}
+    agreed |= set() if access_fd is None else {access_fd}
     prove(wanted(payload.spec.identity, session=os.getpid(), fds=agreed))
     os.umask(settings.umask)
-    with private_tmpdir() as directory:
+    with contextlib.ExitStack() as private:
+        private.enter_context(credentials_directory(payload.spec.log))
+        directory = private.enter_context(private_tmpdir())
+        place = place_here(temporary_is_ours=directory is not None)
+        seal_supervisor(settings, place).write(payload.spec.log)
         watcher = None
         if settings.reload:
             # Before anything is imported, so that no change is missed.
@@ -74,13 +88,14 @@ def _run(control: Channel) -> int:
         if settings.preload:
             from udsrv.supervisor.preload import preload
 
-            preloaded = preload(payload.spec, control, directory)
+            preloaded = preload(payload.spec, control, private.close)
         listener = socket.socket(fileno=LISTENER_FD)
         supervisor = Supervisor(
             payload.spec,
             control,
             listener,
             access_fd,
+            place,
             watcher=watcher,
             preloaded=preloaded,
         )

@@ -18,6 +18,7 @@ from udsrv.events import EventLoop
 from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
 from udsrv.processes import Child, State, ended_children, how_it_ended, kill_strays
 from udsrv.sandbox.descriptors import close_all_but
+from udsrv.sandbox.policy import Place
 from udsrv.supervisor.changes import Watcher
 from udsrv.supervisor.children import Action, Kill, Spawn, next_actions, next_wake_s
 from udsrv.supervisor.output import OutputRelay
@@ -41,6 +42,7 @@ class Supervisor:
         control: Channel,
         listener: socket.socket,
         access_fd: int | None,
+        place: Place,
         *,
         watcher: Watcher | None = None,
         preloaded: Preloaded | None = None,
@@ -52,6 +54,7 @@ class Supervisor:
         self._control = control
         self._listener = listener
         self._access_fd = access_fd
+        self._place = place
         self._pid = os.getpid()
         self._loop = EventLoop()
         self._children: dict[int, Child] = {}
@@ -150,6 +153,7 @@ class Supervisor:
                 channel,
                 self._listener,
                 self._access_fd,
+                self._place,
                 self._pid,
                 application=application,
             )

@@ -39,7 +39,7 @@ def test_every_place_of_a_supervisors_descriptors_is_taken():
     spec = application(SETTINGS, accounts(SETTINGS), LOG)
     names = [os.readlink(f"/proc/self/fd/{fd}") for fd in spec.fds]
     assert [name.partition(" ")[0] for name in (names[0], *names[3:])] == [
-        "/dev/null", "/dev/null", "/memfd:udsrv-settings", "/dev/null", "/dev/null",
+        "/dev/null", "/dev/null", "/memfd:udsrv-settings", "/dev/null", "/dev/null", "/dev/null",
     ]  # fmt: skip
     assert list(spec.fds[1:3]) == [2, 2]
     for fd in {fd for fd in spec.fds if fd > 2}:
