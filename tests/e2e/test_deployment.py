@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,21 @@ def test_neither_nobody_nor_the_workers_user_can_connect(site, user):
     result = site.try_run(*as_user(*user, *curl))
     assert result.returncode == 7  # curl(1): failed to connect
     assert site.run(*as_user("www-data", "www-data", *curl))
+
+
+def test_the_audit_sees_the_unit_and_what_is_in_it(site):
+    command = ("/opt/udsrv/bin/udsrv", "audit", "--socket", SOCKET, "--user", "app", "--json")
+    seen = json.loads(site.try_run(*command).stdout)
+    assert seen["unit"] == {"name": "app.service", "exposure": 2.1, "threshold": 3}
+    assert [each["role"] for each in seen["processes"]] == ["master", "supervisor", "worker"]
+    for process in seen["processes"]:
+        assert process["seccomp"] == 2
+        assert "/etc" not in process["writable"]
+    failed = {each["check"] for each in seen["findings"] if each["verdict"] != "warn"}
+    assert failed == set()
+    stricter = json.loads(site.try_run(*command, "--threshold", "2").stdout)
+    (unit,) = (each for each in stricter["findings"] if each["check"] == "unit")
+    assert unit["fact"] == "its exposure is 2.1 (OK), more than 2"
 
 
 def test_a_stop_leaves_no_path(site):
