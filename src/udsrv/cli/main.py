@@ -89,6 +89,12 @@ def _dispatch(given: Arguments, settings: Settings, start_directory: str) -> int
         from udsrv.diagnose.check import check
 
         return check(settings)
+    if command == "audit":
+        from udsrv.diagnose.audit.command import audit
+
+        return audit(
+            settings, as_json=given.options["--json"], threshold=given.options["--threshold"]
+        )
     if command == "print-config":
         from udsrv.cli.print_config import print_config
 

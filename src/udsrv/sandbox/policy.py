@@ -26,6 +26,8 @@ WRITE = (
     "make_dir", "make_reg", "make_sock", "make_fifo", "make_sym",
 )  # fmt: skip
 CONNECT = ("resolve_unix",)
+# Without ioctl: an open device then shows, also to `udsrv audit`, that it was opened in here.
+NULL = ("read_file", "write_file", "truncate")
 DEVICE = ("read_file", "write_file", "truncate", "ioctl_dev")
 
 
@@ -82,7 +84,7 @@ SYSTEM: tuple[Grant, ...] = (
     Grant("/run/redis", CONNECT, "the same"),
     Grant("/run/memcached", CONNECT, "the same"),
     Grant("/var/cache/fontconfig", READ, "fonts for pictures and documents"),
-    Grant("/dev/null", DEVICE, "subprocess.DEVNULL"),
+    Grant("/dev/null", NULL, "subprocess.DEVNULL"),
     Grant("/dev/zero", DEVICE, "memory maps"),
     Grant("/dev/full", DEVICE, "harmless as the two before"),
     Grant("/dev/random", READ, "seeds"),
@@ -207,6 +209,8 @@ _NAMESPACES = {
 _CLONE_FILES = 0x00000400
 # Source: asm-generic/ioctls.h.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+# Source: setpriority(2), ioprio_set(2).
+_PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 # Source: personality(2): the ordinary one, and the question which one it is.
 _PER_LINUX, _QUERY = 0, 0xFFFFFFFF
 
@@ -258,6 +262,21 @@ _DENIALS: tuple[Denial, ...] = (
     ),
     Denial(("open_by_handle_at", "fanotify_init"), EPERM, "files without their paths"),
     Denial(("move_pages", "migrate_pages"), EPERM, "the memory of other processes"),
+    # The kernel asks for the user only, so these reach the supervisor and every sibling: a limit of
+    # no CPU time ends them. By 0 a process means itself. Affinity stays: libraries bind their own
+    # threads by their numbers.
+    Denial(("prlimit64",), EPERM, "limits of other processes", ((0, "!=", 0),)),
+    Denial(
+        ("sched_setscheduler", "sched_setparam", "sched_setattr"),
+        EPERM,
+        "scheduling of other processes",
+        ((0, "!=", 0),),
+    ),
+    *(
+        Denial((call,), EPERM, "priorities of other processes", ((argument, "!=", own),))
+        for call, which in (("setpriority", _PRIO_PROCESS), ("ioprio_set", _IOPRIO_WHO_PROCESS))
+        for argument, own in ((0, which), (1, 0))
+    ),
     Denial(
         ("reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "sethostname",
          "setdomainname", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "syslog",

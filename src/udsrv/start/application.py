@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import udsrv
 from udsrv.config.model import Settings
@@ -104,6 +104,7 @@ def payload(settings: Settings, who: Accounts, *, timestamps: bool) -> bytes:
         {
             "version": udsrv.__version__,
             "settings": settings.to_json().decode(),
+            "identity": who.identity and astuple(who.identity),
             "trusted_uids": sorted(who.trusted_uids),
             "trusted_gids": sorted(who.trusted_gids),
             "timestamps": timestamps,

@@ -22,6 +22,7 @@ from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import ERROR, INFO, WARNING
 from udsrv.sandbox.apply import seal_worker
 from udsrv.sandbox.policy import Place
+from udsrv.sandbox.proof import prove, wanted
 from udsrv.sandbox.remedy import remedy
 from udsrv.title import set_title
 from udsrv.worker.spec import WorkerSpec
@@ -44,6 +45,12 @@ def run_worker(
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         seal_worker(spec.settings, place, supervisor_pid)
+        fds = {0, 1, 2, channel.fileno(), listener.fileno()} | ({access_fd} if access_fd else set())
+        demanded = wanted(spec.identity, session=supervisor_pid, fds=fds)
+        if application is not None:
+            # What was proven before it ran it may have changed, but for what a fork forgets.
+            demanded = {"death signal": demanded["death signal"]}
+        prove(demanded)
         if application is None:
             application = _load(spec.settings, place)
         _serve(spec, place, channel, listener, access_fd, application)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import astuple
 
 import pytest
 
@@ -27,6 +28,7 @@ def test_the_payload_holds_the_settings_and_the_looked_up_ids():
     assert Settings.from_json(told.pop("settings").encode()) == SETTINGS
     assert told == {
         "version": udsrv.__version__,
+        "identity": json.loads(json.dumps(who.identity and astuple(who.identity))),
         "trusted_uids": sorted(who.trusted_uids),
         "trusted_gids": sorted(who.trusted_gids),
         "timestamps": True,
