@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 
 use crate::access_log::AccessLog;
 use crate::config::Config;
@@ -67,6 +68,8 @@ pub struct Engine {
     pub epoll: Epoll,
     pub slots: Slots,
     pub control: OwnedFd,
+    /// Held while the worker looks at `control`, which it does in one thread at a time.
+    looking: Mutex<()>,
     listener: Mutex<Listener>,
     bell: Bell,
     /// The listener wants a look without an event: it retires, or rests.
@@ -108,6 +111,7 @@ impl Engine {
             epoll,
             slots: Slots::new(),
             control,
+            looking: Mutex::new(()),
             listener: Mutex::new(listener),
             bell,
             has_listener_chores: AtomicBool::new(false),
@@ -282,9 +286,19 @@ impl Engine {
         self.hooks.log.write(py, level, text);
     }
 
-    /// Let the worker look at its control descriptor.
+    /// Let the worker look at its control descriptor if there is something in it.
+    ///
+    /// What another thread is just reading there has been obeyed when this returns.
+    #[cold]
     pub fn look_at_control(&self, py: Python<'_>) {
-        if let Err(error) = self.hooks.on_control.call0(py) {
+        let looking = self.looking.lock_py_attached(py);
+        let outcome = if kernel::is_readable(self.control.as_raw_fd()) {
+            self.hooks.on_control.call0(py).map(drop)
+        } else {
+            Ok(())
+        };
+        drop(looking);
+        if let Err(error) = outcome {
             self.report(py, "the control descriptor", error);
         }
     }
@@ -298,8 +312,7 @@ impl Engine {
     }
 }
 
-/// One event at a time and then none until it is asked for again, so that two threads never call
-/// `on_control` at once.
+/// One event at a time and then none until it is asked for again: one thread is enough.
 pub const CONTROL_EVENTS: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT;
 
 /// Run one thread. If it ends for any reason, all end.
