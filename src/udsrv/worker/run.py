@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -64,6 +65,9 @@ def _serve(
     application: Application,
 ) -> None:
     settings = spec.settings
+    most = settings.max_requests
+    if most:
+        most += random.randint(0, settings.max_requests_jitter)  # noqa: S311  # no secret
     server = _native.Server(
         application,
         listener_fd=listener.fileno(),
@@ -72,7 +76,8 @@ def _serve(
         on_exception=_report,
         log=lambda level, text: _log(spec.log.level, level, text),
         threads=settings.threads,
-        multiprocess=settings.workers > 1,
+        # One that is replaced serves for a while beside its successor.
+        multiprocess=settings.workers > 1 or most > 0,
         keep_alive_s=settings.keep_alive,
         head_timeout_s=settings.head_timeout,
         body_timeout_s=settings.body_timeout,
@@ -86,6 +91,8 @@ def _serve(
         trusted_uids=spec.trusted_uids,
         trusted_gids=spec.trusted_gids,
         early_hints=settings.early_hints,
+        max_requests=most,
+        on_spent=lambda: retire(most),
         errors=sys.stderr,
         access_fd=access_fd,
         access_format=access.pieces(settings.access_logformat),
@@ -97,8 +104,13 @@ def _serve(
     # with it the connections in its queue waiting.
     listener.close()
 
+    def retire(served: int) -> None:
+        """Serve on until there is a successor; the supervisor says when that is."""
+        if not channel.send(Record(Kind.RETIRE, served)):
+            server.drain(settings.graceful_timeout, True)
+
     def finish(_number: int, _frame: FrameType | None) -> None:
-        server.drain(settings.graceful_timeout, True)
+        retire(0)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.stop()
