@@ -1,4 +1,4 @@
-"""Workers that give way behind a real nginx: no request is lost, not even one that is not repeated."""
+"""Workers that give way behind a real nginx: no request is lost, and no POST is repeated."""
 
 from __future__ import annotations
 

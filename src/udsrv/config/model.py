@@ -38,6 +38,7 @@ _LOG_FILE = Kind("a path, or '-' for standard output", values.path, is_path=True
 _ACCESS_FORMAT = Kind(
     "combined, json, or a format like '%(h)s \"%(r)s\" %(s)s'", values.access_format
 )
+_LOG_FORMAT = values.choice("text", "json")
 _LEVEL = values.choice("debug", "info", "warning", "error")
 
 _MIB = 1024 * 1024
@@ -353,6 +354,11 @@ SETTINGS: tuple[Setting, ...] = (
         REST,
     ),
     Setting(
+        "log_format", _LOG_FORMAT, "text", "FORMAT",
+        "The form of the log's lines: text, or json for one object a line.",
+        REST,
+    ),
+    Setting(
         "access_logfile", _LOG_FILE, None, "PATH|-",
         "A file that gets a line for each request; - is standard output.",
         REST, unset="none",
@@ -412,6 +418,7 @@ class Settings:
     trusted_peer: tuple[str, ...]
     early_hints: bool
     log_level: str
+    log_format: str
     access_logfile: str | None
     access_logformat: str
     #: Where each value came from: a flag, a variable, the file's path, or `DEFAULT`.

@@ -12,7 +12,7 @@ from dataclasses import replace
 from udsrv.config.model import Settings
 from udsrv.config.sources import unread
 from udsrv.errors import ConfigError
-from udsrv.log import LEVELS, Log, journal_is_stderr
+from udsrv.log import LEVELS, Log, form, journal_is_stderr
 from udsrv.master.accounts import Accounts, accounts, group_name, user_name
 from udsrv.master.environment import environment, parse_env_file
 from udsrv.master.launch import PACKAGE, Launch
@@ -34,8 +34,8 @@ def run(settings: Settings) -> int:
     Raises:
         ConfigError, PrivilegeError: nothing was started, and nothing is left behind.
     """
-    timestamps = not journal_is_stderr(os.environ)
-    log = Log("master", level=LEVELS[settings.log_level], timestamps=timestamps)
+    shape = form(settings.log_format, to_journal=journal_is_stderr(os.environ))
+    log = Log("master", level=LEVELS[settings.log_level], form=shape)
     os.umask(0o077)
     who = accounts(settings)
     confine(who)
@@ -134,7 +134,7 @@ def prepare(settings: Settings, who: Accounts, log: Log, *, stderr_fd: int) -> L
         identity=who.identity,
         trusted_uids=who.trusted_uids,
         trusted_gids=who.trusted_gids,
-        timestamps=log.timestamps,
+        form=log.form,
         stderr_fd=stderr_fd,
     )
 

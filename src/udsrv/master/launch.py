@@ -9,12 +9,13 @@ import fcntl
 import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import udsrv
 from udsrv.config.model import Settings
 from udsrv.errors import AppLoadError, ConfigError
 from udsrv.ipc import Channel
+from udsrv.log import Form
 from udsrv.privileged.drop import Identity
 from udsrv.privileged.spawn import SpawnSpec, spawn
 
@@ -55,7 +56,7 @@ class Launch:
     identity: Identity | None
     trusted_uids: frozenset[int]
     trusted_gids: frozenset[int]
-    timestamps: bool
+    form: Form
     stderr_fd: int
     access_fd: int | None = None  # where the workers write the access log
 
@@ -137,7 +138,7 @@ def payload(launch: Launch, number: int) -> bytes:
             "settings": launch.settings.to_json().decode(),
             "trusted_uids": sorted(launch.trusted_uids),
             "trusted_gids": sorted(launch.trusted_gids),
-            "timestamps": launch.timestamps,
+            "form": asdict(launch.form),
         }
     ).encode()
 

@@ -14,7 +14,7 @@ import udsrv
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError
 from udsrv.ipc import PAYLOAD_FD
-from udsrv.log import LEVELS, Log
+from udsrv.log import LEVELS, Form, Log
 from udsrv.worker.spec import WorkerSpec
 
 
@@ -40,7 +40,7 @@ def read_payload() -> Payload:
             f" {data['version']}: install the same version in both environments"
         )
     settings = Settings.from_json(data["settings"].encode())
-    log = Log("supervisor", level=LEVELS[settings.log_level], timestamps=data["timestamps"])
+    log = Log("supervisor", level=LEVELS[settings.log_level], form=Form(**data["form"]))
     spec = WorkerSpec(settings, tuple(data["trusted_uids"]), tuple(data["trusted_gids"]), log)
     return Payload(data["generation"], spec)
 

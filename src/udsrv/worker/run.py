@@ -20,7 +20,7 @@ from udsrv.config import access
 from udsrv.config.model import Settings
 from udsrv.errors import UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
-from udsrv.log import ERROR, INFO, WARNING
+from udsrv.log import ERROR, INFO, WARNING, marked
 from udsrv.sandbox.apply import seal_worker
 from udsrv.title import set_title
 from udsrv.worker.spec import WorkerSpec
@@ -45,7 +45,7 @@ def run_worker(
         _serve(spec, channel, listener, access_fd, application or _load(spec.settings))
     except UdsrvError as error:
         with contextlib.suppress(OSError, ValueError):  # the application may have closed it
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            _print(ERROR, f"error: {error}")
         return error.exit_code
     atexit._run_exitfuncs()
     return 0
@@ -140,10 +140,15 @@ def _obey(server: _native.Server, channel: Channel) -> None:
 def _report(where: str, error: BaseException) -> None:
     """Log an exception of the application's, with its whole traceback, as one write."""
     text = "".join(traceback.format_exception(error))
-    print(f"error: {where}\n{text}", end="", file=sys.stderr, flush=True)
+    _print(ERROR, f"error: {where}\n{text}")
 
 
 def _log(wanted: int, level: int, text: str) -> None:
     if level >= wanted:
         word = {INFO: "", WARNING: "warning: ", ERROR: "error: "}.get(level, "debug: ")
-        print(f"{word}{text}", file=sys.stderr, flush=True)
+        _print(level, f"{word}{text}")
+
+
+def _print(level: int, text: str) -> None:
+    """Write lines of ours among the application's; their marks tell the supervisor the level."""
+    print(marked(level, text), end="", file=sys.stderr, flush=True)

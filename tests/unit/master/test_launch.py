@@ -10,6 +10,7 @@ import pytest
 import udsrv
 from support.settings import make_settings
 from udsrv.config.model import Settings
+from udsrv.log import Form
 from udsrv.master.launch import _TITLE_ROOM, PACKAGE, Launch, argv, payload
 
 SETTINGS = make_settings(app="app:app", socket="/run/app.sock", env=["SECRET=hush"])
@@ -21,7 +22,7 @@ LAUNCH = Launch(
     identity=None,
     trusted_uids=frozenset({33, 0}),
     trusted_gids=frozenset({33}),
-    timestamps=True,
+    form=Form(timestamps=True),
     stderr_fd=2,
 )
 
@@ -34,7 +35,7 @@ def test_the_payload_holds_the_settings_and_the_looked_up_ids():
         "generation": 3,
         "trusted_uids": [0, 33],
         "trusted_gids": [33],
-        "timestamps": True,
+        "form": {"timestamps": True, "priorities": False, "is_json": False},
     }
 
 

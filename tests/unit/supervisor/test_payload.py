@@ -19,7 +19,7 @@ except UdsrvError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
 print(payload.generation, payload.spec.settings.workers, payload.spec.trusted_uids,
-      payload.spec.trusted_gids, payload.spec.log.level, payload.spec.log.timestamps)
+      payload.spec.trusted_gids, payload.spec.log.level, payload.spec.log.form)
 """
 
 
@@ -31,7 +31,7 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
         "settings": settings.to_json().decode(),
         "trusted_uids": [0, 33],
         "trusted_gids": [33],
-        "timestamps": False,
+        "form": {"timestamps": True, "priorities": False, "is_json": True},
         **changed,
     }
     fd = os.memfd_create("payload")
@@ -50,7 +50,9 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_payload_is_read_from_its_descriptor():
-    assert read().stdout == "7 3 (0, 33) (33,) 10 False\n"
+    assert read().stdout == (
+        "7 3 (0, 33) (33,) 10 Form(timestamps=True, priorities=False, is_json=True)\n"
+    )
 
 
 def test_another_version_is_refused_in_a_sentence_with_both():
