@@ -457,7 +457,7 @@ fn respond(
     }
     watch.has_parts = true;
     if let Ok(file) = result.cast_exact::<FileWrapper>() {
-        return respond_file(py, file.get(), exchange);
+        return respond_file(py, file.get(), exchange, watch);
     }
     let is_single = !exchange.is_head_sent() && has_one_item(result);
     let iterator = iterator(result)?;
@@ -483,6 +483,7 @@ fn respond_file(
     py: Python<'_>,
     file: &FileWrapper,
     exchange: &Exchange,
+    watch: &mut Watch<'_>,
 ) -> Result<Option<Remainder>, Trouble> {
     if !exchange.is_head_sent()
         && let Some(part) = file.part(py)?
@@ -491,8 +492,14 @@ fn respond_file(
     }
     // Whichever way it is sent, a declared length ends it.
     while !exchange.is_complete() {
+        if exchange.is_head_sent() && watch.must_stop(py) {
+            return Err(Fault::Failure(Failure::Stopped).into());
+        }
         let block = file.read(py)?;
         let data = bytes_of(&block)?;
+        if !exchange.is_head_sent() {
+            watch.listen(py);
+        }
         let len = data.as_bytes().len();
         let room = usize::try_from(exchange.room()).unwrap_or(usize::MAX);
         if len == 0 || room == 0 {

@@ -104,7 +104,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "name the WSGI callable itself, like app:app",
     ),
     (("--spew",), "trace in the application: sys.settrace()"),
-    (("--no-sendfile", "--sendfile"), "let Nginx send files; leave it out"),
+    (("--no-sendfile", "--sendfile"), "the kernel sends files in wsgi.file_wrapper; leave it out"),
     (("--protocol",), "Nginx speaks HTTP to udsrv: proxy_pass and not uwsgi_pass"),
     (("--uwsgi-allow-from", "--uwsgi-allow-ips"), "Nginx speaks HTTP to udsrv; leave it out"),
     (("--http2-cleartext", "--http2-max-concurrent-streams", "--http2-initial-window-size",
