@@ -37,7 +37,7 @@ def colour(name: str) -> str:
     """Ours stands out, what is no server steps back."""
     if name.startswith("udsrv"):
         return OURS
-    return FLOOR if name.startswith(("floor", "flask-alone")) else OTHERS
+    return FLOOR if name.startswith(("floor", "loop")) else OTHERS
 
 
 def document(height: float, title: str, parts: Sequence[str]) -> str:

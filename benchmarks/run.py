@@ -248,23 +248,6 @@ def ask_once(held: contextlib.ExitStack, server: RunningServer, address: str) ->
         raise server.failed(f"a connection was not served: {error}") from error
 
 
-def measure_alone(
-    scenario: Scenario, places: Places, name: str, *, turn: int, seconds: float, core: int
-) -> report.Slice:
-    """Call the Flask application in a process of its own, without a server."""
-    with pinned(core):
-        done = subprocess.run(
-            [sys.executable, str(places.app_directory / "flask_route.py"), str(seconds)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    if done.returncode:
-        raise ServerFailed(f"flask_route.py exited with {done.returncode}:\n{done.stderr}")
-    return report.Slice(scenario=scenario.name, server=name, round=turn, **json.loads(done.stdout))
-
-
 def measure_one(
     scenario: Scenario, name: str, places: Places, chosen: argparse.Namespace, *, turn: int
 ) -> report.Slice:
@@ -274,10 +257,6 @@ def measure_one(
         ServerFailed: it could not be measured; the text says why.
     """
     server_core, client_core = two_cores()
-    if name == "flask-alone":
-        return measure_alone(
-            scenario, places, name, turn=turn, seconds=chosen.seconds, core=server_core
-        )
     if name == "udsrv-1-log" and not takes_access_log(places.udsrv):
         raise ServerFailed("not measured: no --access-logfile")
     spec = server_spec(name, scenario, places)
@@ -418,8 +397,8 @@ def prepare_all(scenarios: Sequence[Scenario], chosen: argparse.Namespace) -> No
     }
     prepare.build_c_programs()
     programs = {name.split("-")[0] for name in names}
-    if programs - {"floor", "udsrv", "flask"}:
-        few = {"floor", "udsrv", "flask", "bjoern", "granian"}
+    if programs - {"floor", "udsrv"}:
+        few = {"floor", "udsrv", "loop", "bjoern", "granian"}
         prepare.build_peers(every_one=bool(programs - few))
     if "flask" in {scenario.name for scenario in scenarios}:
         prepare.build_flask()

@@ -77,10 +77,11 @@ SCENARIOS = (
     Scenario(
         "flask",
         "Flask route",
-        "`flask-alone` is the same application called in a loop, with no server around it.",
-        ("flask-alone", *UNIX_PEERS, "udsrv-1"),
+        "`loop` is a few lines of Python that read a request and send a fixed answer; `loop-flask` "
+        "calls the application in between. The difference is Flask's own Python.",
+        ("loop", "loop-flask", *UNIX_PEERS, "udsrv-1"),
         app="flask_route:app",
-        bases=("flask-alone", "bjoern", "granian"),
+        bases=("loop-flask", "bjoern", "granian"),
     ),
     Scenario(
         "download",

@@ -82,6 +82,13 @@ def floor(name: str, scenario: Scenario, places: Places, threads: int, has_log: 
     return ServerSpec(name, (str(places.cache / "floor"), "{address}", *options), is_tcp=is_tcp)
 
 
+def loop(name: str, scenario: Scenario, places: Places, threads: int, has_log: bool) -> ServerSpec:
+    """The few lines of Python, which call Flask if the name says so."""
+    options = ["--flask"] if name == "loop-flask" else []
+    program = str(places.app_directory / "loop.py")
+    return ServerSpec(name, (str(places.peers / "python"), program, "{address}", *options))
+
+
 def in_python(places: Places, code: str) -> tuple[str, ...]:
     """The command of a server that has none of its own."""
     return (str(places.peers / "python"), "-c", code, "{address}")
@@ -193,6 +200,7 @@ def udsrv(name: str, scenario: Scenario, places: Places, threads: int, has_log: 
 
 PROGRAMS: dict[str, Callable[[str, Scenario, Places, int, bool], ServerSpec]] = {
     "floor": floor,
+    "loop": loop,
     "bjoern": bjoern,
     "freastal": freastal,
     "granian": granian,

@@ -17,7 +17,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# The descriptors of a supervisor beside its standard streams; the last one only with an access log.
+# The descriptors of a supervisor beside its standard streams; /dev/null where there is no access
+# log.
 CONTROL_FD, PAYLOAD_FD, LISTENER_FD, ACCESS_FD = 3, 4, 5, 6
 
 RECORD = struct.Struct("<B7xQ")

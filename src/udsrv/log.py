@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import select
 import time
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ _NAMES = {number: name for name, number in LEVELS.items()}
 
 # Source: sd-daemon(3), syslog(3).
 _PRIORITIES = {DEBUG: 7, INFO: 6, WARNING: 4, ERROR: 3}
-_MARKED = re.compile(rb"<([0-7])>")
 
 # One write of at most PIPE_BUF bytes is atomic on a pipe: lines of several processes don't mix.
 # Source: pipe(7).
@@ -60,16 +58,14 @@ def marked(level: int, text: str) -> str:
 
 def unmarked(line: bytes) -> tuple[int, bytes]:
     """Return the level of a line of a worker's, info if it names none, and the rest of it."""
-    match = _MARKED.match(line)
-    if match is None:
-        return INFO, line
-    priority = int(match[1])
-    level = next(level for level, least in _LEAST if priority <= least)
-    return level, line[match.end() :]
+    level = _MARKS.get(line[:3])
+    return (INFO, line) if level is None else (level, line[3:])
 
 
-# The highest priority, which is the lowest number, that each level stands for.
-_LEAST = ((ERROR, 3), (WARNING, 4), (INFO, 6), (DEBUG, 7))
+_MARKS = {
+    b"<%d>" % number: level
+    for number, level in enumerate((*[ERROR] * 4, WARNING, INFO, INFO, DEBUG))
+}
 
 
 def journal_is_stderr(environ: dict[str, str] | os._Environ[str], stderr_fd: int = 2) -> bool:

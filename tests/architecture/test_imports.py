@@ -56,7 +56,7 @@ def test_only_what_runs_as_the_app_user_loads_the_compiled_module(module):
 LOADED_BY_THE_MASTER = """
 import sys
 sys.path.append(sys.argv[1])
-import udsrv.cli.main, udsrv.master.boot
+import udsrv.cli.main, udsrv.start.boot
 for module in list(sys.modules.values()):
     print(module.__name__, getattr(module, "__file__", None) or "built-in")
 """

@@ -6,22 +6,25 @@ from pathlib import Path
 import pytest
 
 from support.accounts import APP_USER, IS_ROOT, make_accounts
+from support.code_lines import code_lines_of
 from support.installations import PACKAGE
 from support.remote import run_in_worker
 
-# What root runs of our package.
-ALLOWED = {
-    "cli",
-    "config",
-    "master",
-    "privileged",
+# What is in the running master of our package; config, cli and start are gone by then.
+TIERS = {
+    "__init__",
+    "backoff",
     "errors",
+    "events",
     "ipc",
     "log",
-    "backoff",
+    "master",
+    "privileged",
+    "processes",
     "title",
-    "__init__",
 }
+# The code lines that may run as root while the service runs: readable in one sitting.
+MOST_PRIVILEGED, MOST_WITH_MASTER, MOST_RUNNING = 350, 900, 1800
 
 
 @pytest.fixture
@@ -58,18 +61,34 @@ def test_the_master_holds_no_file_of_the_application_open(server):
     assert str(Path(f"/proc/{server.pid}/cwd").readlink()) == "/"
 
 
-def test_the_master_has_loaded_its_own_tiers_only(server):
-    # The paths of loaded modules are text in its memory: each module has its file's name.
-    package = str(PACKAGE).encode()
+def loaded_by(pid: int) -> set[str]:
+    """Return the files of our package whose paths are text in a process's memory.
+
+    Each loaded module has its file's path.
+    """
+    pattern = re.escape(str(PACKAGE).encode()) + rb"/((?:[a-z_]+/)*[a-z_]+\.py)\0"
     loaded = set()
-    for start, end in writable_areas(server.pid):
-        with Path(f"/proc/{server.pid}/mem").open("rb", buffering=0) as memory:
+    for start, end in writable_areas(pid):
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
             memory.seek(start)
-            data = memory.read(end - start)
-        loaded |= set(re.findall(re.escape(package) + rb"/([a-z_]+)(?:/[a-z_]+)?\.py\0", data))
-    tiers = {name.decode() for name in loaded}
-    assert {"master", "privileged", "config"} <= tiers
-    assert tiers <= ALLOWED
+            loaded |= set(re.findall(pattern, memory.read(end - start)))
+    return {name.decode() for name in loaded}
+
+
+def test_the_master_has_loaded_its_own_tiers_only(server):
+    loaded = loaded_by(server.pid)
+    assert {"master/loop.py", "privileged/spawn.py", "ipc.py"} <= loaded
+    assert {name.partition("/")[0].removesuffix(".py") for name in loaded} <= TIERS
+
+
+def test_the_code_that_runs_as_root_is_readable_in_one_sitting(server):
+    privileged = list((PACKAGE / "privileged").glob("*.py"))
+    master = list((PACKAGE / "master").glob("*.py"))
+    assert 0 < code_lines_of(privileged) <= MOST_PRIVILEGED
+    assert 0 < code_lines_of([*privileged, *master]) <= MOST_WITH_MASTER
+    running = {PACKAGE / name for name in loaded_by(server.pid)}
+    assert {*privileged, *master} <= running
+    assert code_lines_of(running) <= MOST_RUNNING
 
 
 def writable_areas(pid: int):

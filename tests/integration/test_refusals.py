@@ -140,7 +140,7 @@ def test_an_ordinary_user_cannot_give_the_socket_away(serve_ordinary):
     code, lines = refused(serve_ordinary("--socket-owner", "daemon", ready=False))
     assert code == 77
     assert re.search(
-        r"uid \d+ may not give it to uid \d+, gid \d+: Operation not permitted", lines[-1]
+        r"uid \d+ can't make a socket of uid \d+, gid \d+: Operation not permitted", lines[-1]
     )
 
 

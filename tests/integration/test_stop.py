@@ -201,6 +201,21 @@ def test_a_server_that_is_still_loading_stops_at_once(serve, gate):
     assert "Traceback" not in server.log.text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_the_master_takes_over_its_path_is_not_lost(serve, number):
+    # From the claim on, whose first trace is the private directory, until it has its handlers.
+    server = serve(ready=False)
+    private = server.socket.with_name("app.sock.d")
+    wait_until(private.exists, watching=server.socket.parent, what="the claim")
+    server.process.send_signal(number)
+    if number == signal.SIGHUP:
+        server.log.wait_for("SIGHUP has no meaning yet and is ignored")
+        server.wait_ready()
+        assert server.stop() == 0
+    assert server.wait_end() == 0
+    assert nothing_is_left(server)
+
+
 def test_several_workers_all_stop(serve):
     server = serve("--workers", "3")
     server.log.wait_for(r"\] loaded", times=3)

@@ -55,6 +55,12 @@ def test_nothing_of_the_service_managers_reaches_the_application(serve):
     assert "NOTIFY_SOCKET" not in server.log.text()
 
 
+def test_the_running_master_has_the_locale_in_its_environment_alone(serve):
+    server = serve("--pass-env", "NAMED", environ={"LANG": "C.UTF-8", "NAMED": "value"})
+    assert Path(f"/proc/{server.pid}/environ").read_bytes() == b"LANG=C.UTF-8\0"
+    assert run_in_worker(server.socket, ENVIRON)["NAMED"] == "value"
+
+
 def test_secrets_are_in_no_command_line(serve, shared_directory):
     file = shared_directory / "app.env"
     file.write_text("DATABASE_URL=hush\n")

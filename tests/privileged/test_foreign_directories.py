@@ -5,7 +5,7 @@ import os
 import pytest
 
 from udsrv.errors import PrivilegeError
-from udsrv.privileged.directories import open_directory
+from udsrv.start.directories import open_directory
 
 
 @pytest.fixture

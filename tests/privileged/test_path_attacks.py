@@ -13,9 +13,9 @@ import pytest
 
 from support.accounts import APP_USER, OTHER_USER
 from support.servers import credentials_of
+from support.socket_path import claimed
 from support.waiting import ENDS_WITH_US
 from udsrv.errors import PrivilegeError
-from udsrv.privileged.listener import ListenerSpec, SocketPath
 
 
 def uid(name: str) -> int:
@@ -202,7 +202,7 @@ def test_no_race_of_renames_leads_root_out_of_the_directories_it_checked(shared_
         until_s = time.monotonic() + 2
         for _ in range(20_000):
             try:
-                SocketPath(ListenerSpec(str(common / "name" / "app.sock"), 0, 0, 0o660, 16))
+                claimed(common / "name" / "app.sock")
             except PrivilegeError as error:
                 refusals.add(str(error).partition(str(common))[2])
             else:
@@ -240,7 +240,7 @@ while True:
         until_s = time.monotonic() + 2
         while time.monotonic() < until_s and not (published > 20 and refused > 20):
             try:
-                owned = SocketPath(ListenerSpec(str(path), 0, 0, 0o660, 16))
+                owned = claimed(path)
             except PrivilegeError:
                 refused += 1
                 continue

@@ -10,17 +10,13 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pyo3::prelude::*;
-
 use crate::access::{ATOMIC_LINE_BYTES, Format, Record};
-use crate::engine::Engine;
 use crate::kernel::{self, Waited};
-use crate::log::Level;
 
 /// A batch of this size is written at once; a smaller one waits for company.
 const BATCH_BYTES: usize = 32 * 1024;
@@ -174,9 +170,12 @@ impl AccessLog {
         is_last
     }
 
-    /// Write lines until the end; what is said about losses goes to the engine's log.
-    pub fn write(&self, engine: &Engine) {
-        let say = |text: &str| Python::attach(|py| engine.say(py, Level::Warning, text));
+    pub fn fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// Write lines until the end, and `say` what is lost.
+    pub fn write(&self, say: impl Fn(&str)) {
         let mut writer = Writer {
             log: self,
             losses: Losses::default(),

@@ -16,7 +16,7 @@ use crate::access::Request;
 use crate::body::Incoming;
 use crate::config::{LINGER, LINGER_BYTES};
 use crate::connection::{Discarding, FileBody, Phase, Receiving, Remainder, Sending, Then};
-use crate::engine::{self, Engine};
+use crate::engine::Engine;
 use crate::input::{CONTINUE, Stream, receive_body};
 use crate::kernel::{self, Received, Sent, SentFile};
 use crate::log::Level;
@@ -619,7 +619,7 @@ impl<'a, 'py> Driver<'a, 'py> {
     }
 
     fn set_deadline(&self, claim: &Claim<'_>, patience: Duration) {
-        claim.set_deadline_ms(self.now_ms.saturating_add(engine::millis(patience)));
+        claim.set_deadline_ms(self.now_ms.saturating_add(kernel::millis(patience)));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the serving threads share, and what other threads ask of them.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,6 +78,9 @@ pub struct Engine {
     pub has_listener_chores: AtomicBool,
     /// A descriptor was closed while the listener rests.
     pub has_room: AtomicBool,
+    /// What is to be logged by a thread that may run Python.
+    notes: Mutex<Vec<String>>,
+    has_notes: AtomicBool,
     closes_idle: AtomicBool,
     /// When somebody has to look for idle connections to close.
     idle_check_ms: AtomicU64,
@@ -119,6 +123,8 @@ impl Engine {
             bell,
             has_listener_chores: AtomicBool::new(false),
             has_room: AtomicBool::new(false),
+            notes: Mutex::default(),
+            has_notes: AtomicBool::new(false),
             closes_idle: AtomicBool::new(false),
             idle_check_ms: AtomicU64::new(u64::MAX),
             drain_deadline_ms: AtomicU64::new(u64::MAX),
@@ -188,12 +194,30 @@ impl Engine {
         {
             py.detach(|| access.end());
         }
+        self.say_notes(py);
         outcomes.into_iter().flatten().fold(outcome, PyResult::and)
     }
 
+    /// The thread of the access log. It runs nothing of Python's.
     fn write_access_log(&self) {
-        if let Some(access) = &self.access {
-            access.write(self);
+        let Some(access) = &self.access else { return };
+        // With two threads on one table of descriptors the kernel counts the users of each with every
+        // call. If it refuses, that is the price.
+        let _ = kernel::keep_descriptors([access.fd(), self.bell.fd()]);
+        access.write(|text| {
+            lock(&self.notes).push(text.to_owned());
+            self.has_notes.store(true, Ordering::Release);
+            self.bell.ring();
+        });
+    }
+
+    /// Log what the thread of the access log had to say.
+    pub fn say_notes(&self, py: Python<'_>) {
+        if self.has_notes.load(Ordering::Acquire) && self.has_notes.swap(false, Ordering::AcqRel) {
+            let notes = mem::take(&mut *lock(&self.notes));
+            for note in notes {
+                self.say(py, Level::Warning, &note);
+            }
         }
     }
 
@@ -208,7 +232,7 @@ impl Engine {
 
     /// Answer what is there and take no more; be done at the deadline.
     pub fn drain(&self, deadline: Duration, close_idle: bool) {
-        let deadline_ms = kernel::now_ms().saturating_add(millis(deadline));
+        let deadline_ms = kernel::now_ms().saturating_add(kernel::millis(deadline));
         self.drain_deadline_ms
             .fetch_min(deadline_ms, Ordering::AcqRel);
         let began = self.flags.phase.compare_exchange(
@@ -252,7 +276,7 @@ impl Engine {
 
     /// Held for a system call or two, and never while Python code could run.
     pub fn listener(&self) -> MutexGuard<'_, Listener> {
-        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.listener)
     }
 
     /// Whether a connection that has had an answer is closed instead of waiting for another request.
@@ -329,6 +353,10 @@ impl Engine {
 /// One event at a time and then none until it is asked for again: one thread is enough.
 pub const CONTROL_EVENTS: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT;
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Run one thread. If it ends for any reason, all end.
 fn serve(py: Python<'_>, engine: &Arc<Engine>, signals: Option<&SignalMask>) -> PyResult<()> {
     struct StopAll<'a>(&'a Engine);
@@ -339,9 +367,4 @@ fn serve(py: Python<'_>, engine: &Arc<Engine>, signals: Option<&SignalMask>) -> 
     }
     let _stop_all = StopAll(engine);
     Worker::new(py, engine, signals)?.run()
-}
-
-/// `duration` in milliseconds, rounded up.
-pub fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

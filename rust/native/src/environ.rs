@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyString};
 
 use crate::file::FileWrapper;
 use crate::header_names::{NameCache, Role, interned, key_of};
+use crate::input::Input;
 use crate::python;
 
 /// The objects that a worker's requests share.
@@ -145,20 +146,23 @@ impl Environ {
 
     /// The `environ` of the request whose head is in `bytes`.
     ///
-    /// What the peer says about its own client is used, and shown, only if it `is_trusted`. So is
-    /// `early_hints`: the setting speaks of the nginx that we are configured for.
+    /// Without `input` there is no body. What the peer says about its own client is used, and shown,
+    /// only if it `is_trusted`. So is `early_hints`: the setting speaks of the nginx that we are
+    /// configured for.
     pub fn build<'py>(
         &mut self,
         py: Python<'py>,
         bytes: &[u8],
         head: &Head,
-        input: &Bound<'py, PyAny>,
+        input: Option<&Bound<'py, Input>>,
         is_trusted: bool,
         early_hints: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         self.client = None;
         let environ = python::copy(self.template.bind(py))?;
-        python::set(&environ, self.keys.input.bind(py), input)?;
+        if let Some(input) = input {
+            python::set(&environ, self.keys.input.bind(py), input)?;
+        }
         self.set_request_line(&environ, bytes, head)?;
 
         let mut expected_len = self.template_len;
@@ -356,7 +360,9 @@ fn template<'py>(py: Python<'py>, common: &Common<'_, 'py>) -> PyResult<Bound<'p
         |key: &str, value: Bound<'py, PyAny>| template.set_item(PyString::intern(py, key), value);
     let truth = |value: bool| pyo3::types::PyBool::new(py, value).to_owned().into_any();
     object("wsgi.version", (1, 0).into_pyobject(py)?.into_any())?;
-    object("wsgi.input", py.None().into_bound(py))?;
+    // An empty body has no state, so that all requests without one can share it.
+    let nothing = Bound::new(py, Input::complete(Vec::new()))?;
+    object("wsgi.input", nothing.into_any())?;
     object("wsgi.errors", common.errors.clone())?;
     object("wsgi.multithread", truth(common.multithread))?;
     object("wsgi.multiprocess", truth(common.multiprocess))?;

@@ -1,12 +1,11 @@
 //! One request and its answer between the application and the socket.
 //!
 //! The application may keep what it gets for a request and use it at any time from any thread. So all
-//! that it can reach is behind a mutex, and the link to the connection is cut when the request is over.
-//! The mutex is never held while Python code could run or the GIL is released.
+//! that it can reach is behind the GIL, and the link to the connection is cut when the request is over.
 
 use std::mem;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::config::DRAIN_BYTES;
 use crate::connection::{FileBody, Remainder};
 use crate::engine::Flags;
 use crate::file::Part;
+use crate::gil_cell::{GilCell, Taken};
 use crate::input::{HANDOVER, Input};
 use crate::kernel::{self, Sent, Waited};
 use crate::reply::{Failure, Fault, Piece, Reply, Terms};
@@ -40,13 +40,13 @@ const RELEASING_SEND_BYTES: usize = 16 * 1024;
 pub struct Exchange {
     flags: Arc<Flags>,
     send_timeout: Duration,
-    state: Mutex<State>,
+    state: GilCell<State>,
 }
 
 struct State {
     link: Option<Link>,
     reply: Reply,
-    /// A thread is sending without the lock.
+    /// A thread is sending without the GIL.
     is_sending: bool,
 }
 
@@ -158,17 +158,13 @@ impl Exchange {
         Self {
             flags,
             send_timeout,
-            state: Mutex::new(state),
+            state: GilCell::new(state),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A request begins.
-    pub fn begin(&self, link: Link) {
-        let mut state = self.lock();
+    pub fn begin(&self, py: Python<'_>, link: Link) {
+        let mut state = self.state.take(py);
         state.link = Some(link);
         state.reply.begin();
     }
@@ -178,7 +174,7 @@ impl Exchange {
     /// A thread of the application that is still in the middle of a piece is made to let go of the
     /// connection, which can't be used any more then.
     pub fn finish(&self, py: Python<'_>) -> Ended {
-        let mut state = self.lock();
+        let mut state = self.state.take(py);
         let link = state.link.take();
         while state.is_sending {
             if let Some(link) = &link {
@@ -187,7 +183,7 @@ impl Exchange {
             state.reply.fail(Failure::Broken);
             drop(state);
             py.detach(|| thread::sleep(HANDOVER));
-            state = self.lock();
+            state = self.state.take(py);
         }
         let reply = &mut state.reply;
         let ended = Ended {
@@ -206,27 +202,27 @@ impl Exchange {
         }
     }
 
-    pub fn is_head_sent(&self) -> bool {
-        self.lock().reply.is_head_sent()
+    pub fn is_head_sent(&self, py: Python<'_>) -> bool {
+        self.state.take(py).reply.is_head_sent()
     }
 
-    pub fn is_peer_gone(&self) -> bool {
+    pub fn is_peer_gone(&self, py: Python<'_>) -> bool {
         matches!(
-            self.lock().reply.failure(),
+            self.state.take(py).reply.failure(),
             Some(Failure::Gone | Failure::TimedOut)
         )
     }
 
     /// Whether nothing that the application still has to say would be sent: the head is out, and it
     /// was all (HEAD, 204, 304).
-    pub fn is_complete(&self) -> bool {
-        let state = self.lock();
+    pub fn is_complete(&self, py: Python<'_>) -> bool {
+        let state = self.state.take(py);
         state.reply.is_head_sent() && !state.reply.wants_more()
     }
 
     /// Whether the peer has closed. Looks at the socket.
-    pub fn has_hung_up(&self) -> bool {
-        let mut state = self.lock();
+    pub fn has_hung_up(&self, py: Python<'_>) -> bool {
+        let mut state = self.state.take(py);
         let fd = state.link.as_ref().map(|link| link.fd);
         if fd.is_some_and(kernel::is_hung_up) {
             state.reply.fail(Failure::Gone);
@@ -235,13 +231,13 @@ impl Exchange {
     }
 
     /// How many bytes the application's `Content-Length` leaves for what follows.
-    pub fn room(&self) -> u64 {
-        self.lock().reply.room()
+    pub fn room(&self, py: Python<'_>) -> u64 {
+        self.state.take(py).reply.room()
     }
 
     /// The answer can't be completed: the connection is not used again.
-    pub fn break_off(&self) {
-        self.lock().reply.fail(Failure::Broken);
+    pub fn break_off(&self, py: Python<'_>) {
+        self.state.take(py).reply.fail(Failure::Broken);
     }
 
     /// Prepare a head, in place of one that is not sent if `exc_info` tells why. Returns `write`.
@@ -251,7 +247,7 @@ impl Exchange {
         exc_info: Option<Borrowed<'_, '_, PyAny>>,
         render: impl FnOnce(&mut Answer) -> PyResult<()>,
     ) -> PyResult<Py<PyAny>> {
-        let mut state = self.lock();
+        let mut state = self.state.take(py);
         let Some(link) = &state.link else {
             return Err(is_over());
         };
@@ -275,7 +271,7 @@ impl Exchange {
     /// Answer 500 in place of what the application has prepared.
     pub fn send_error(&self, py: Python<'_>) -> Option<Remainder> {
         const BODY: &[u8] = b"Internal Server Error\n";
-        let prepared = self.lock().reply.prepare(|answer| {
+        let prepared = self.state.take(py).reply.prepare(|answer| {
             answer.start(b"500 Internal Server Error")?;
             answer.field(b"Content-Type", b"text/plain")
         });
@@ -283,7 +279,7 @@ impl Exchange {
             unreachable!("this answer is a valid one");
         }
         self.send_whole(py, BODY, None).unwrap_or_else(|_| {
-            self.break_off();
+            self.break_off(py);
             None
         })
     }
@@ -363,8 +359,8 @@ impl Exchange {
     }
 
     /// The state, if a piece can be sent now.
-    fn ready(&self, py: Python<'_>) -> Result<(MutexGuard<'_, State>, Terms), Trouble> {
-        let state = self.lock();
+    fn ready<'py>(&self, py: Python<'py>) -> Result<(Taken<'_, 'py, State>, Terms), Trouble> {
+        let state = self.state.take(py);
         if state.is_sending {
             return Err(PyRuntimeError::new_err("another thread is sending").into());
         }
@@ -382,7 +378,7 @@ impl Exchange {
     fn transmit(
         &self,
         py: Python<'_>,
-        mut state: MutexGuard<'_, State>,
+        mut state: Taken<'_, '_, State>,
         [body, after]: [&[u8]; 2],
         is_last: bool,
         owner: Option<&Bound<'_, PyBytes>>,
@@ -398,7 +394,7 @@ impl Exchange {
         }
         let mut out = state.reply.take_out();
         let mut sent = 0;
-        // The usual case: it fits, and the lock isn't given up in between.
+        // The usual case: it fits, and the GIL isn't given away in between.
         if !(self.flags.is_threaded() && total >= RELEASING_SEND_BYTES) {
             match kernel::send_pieces(fd, [&out, body, after], 0) {
                 Sent::Bytes(count) => sent = count,
@@ -435,7 +431,7 @@ impl Exchange {
             sent,
             file: None,
         });
-        let mut state = self.lock();
+        let mut state = self.state.take(py);
         state.reply.put_back(out);
         state.is_sending = false;
         match &outcome {
@@ -472,7 +468,7 @@ impl Exchange {
                 Step::Failed(failure) => outcome = Err(Fault::Failure(failure).into()),
             }
         }
-        let mut state = self.lock();
+        let mut state = self.state.take(py);
         state.is_sending = false;
         match &outcome {
             Err(Trouble::Fault(Fault::Failure(failure))) => state.reply.fail(*failure),

@@ -1,7 +1,7 @@
 //! System calls on sockets, epoll and clocks, as thin functions that decide nothing.
 //!
 //! Runs as: the app's user, in a worker. The only other `unsafe` of the module is in `python`,
-//! `slots` and the callbacks of `exchange`.
+//! `gil_cell`, `slots` and the callbacks of `start_response`.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -78,13 +78,19 @@ pub fn receive_after(fd: RawFd, buf: &mut Vec<u8>, limit: usize) -> Received {
     received
 }
 
+/// Straight to the kernel, as `send` is: with several threads libc's own functions pay for being points
+/// of cancellation (pthreads(7)), which nobody here makes use of.
+///
 /// # Safety
 ///
 /// `start` points to `len` writable bytes.
 unsafe fn receive_raw(fd: RawFd, start: *mut u8, len: usize) -> Received {
+    let nobody = ptr::null::<libc::sockaddr>();
+    let flags = libc::MSG_DONTWAIT;
     loop {
         // SAFETY: the caller's promise.
-        let count = unsafe { libc::recv(fd, start.cast(), len, libc::MSG_DONTWAIT) };
+        let count =
+            unsafe { libc::syscall(libc::SYS_recvfrom, fd, start, len, flags, nobody, nobody) };
         if let Ok(count) = usize::try_from(count) {
             return match count {
                 0 => Received::Eof,
@@ -101,9 +107,12 @@ unsafe fn receive_raw(fd: RawFd, start: *mut u8, len: usize) -> Received {
 
 /// Write what fits, without waiting.
 pub fn send(fd: RawFd, data: &[u8]) -> Sent {
+    let (start, len) = (data.as_ptr(), data.len());
+    let nobody = ptr::null::<libc::sockaddr>();
     loop {
         // SAFETY: the pointer and the length are those of `data`.
-        let count = unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), SEND_FLAGS) };
+        let count =
+            unsafe { libc::syscall(libc::SYS_sendto, fd, start, len, SEND_FLAGS, nobody, 0) };
         if let Some(sent) = sent(count) {
             return sent;
         }
@@ -137,8 +146,8 @@ pub fn send_pieces(fd: RawFd, pieces: [&[u8]; 3], mut at: usize) -> Sent {
 const SEND_FLAGS: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// What the result of a send means; `None` when it is to be repeated.
-fn sent(count: isize) -> Option<Sent> {
-    if let Ok(count) = usize::try_from(count) {
+fn sent(count: impl TryInto<usize>) -> Option<Sent> {
+    if let Ok(count) = count.try_into() {
         return Some(Sent::Bytes(count));
     }
     match errno() {
@@ -260,9 +269,19 @@ pub fn wait_for(fd: RawFd, events: i16, timeout: Duration) -> Waited {
     }
 }
 
-/// `timeout` in whole milliseconds, rounded up, so that no wait ends before its deadline.
+/// `duration` in whole milliseconds, rounded up, so that no wait ends before its deadline.
+///
+/// Without `as_nanos`, whose division of 128 bits costs every request more than a clock does.
+pub fn millis(duration: Duration) -> u64 {
+    let parts = duration.subsec_nanos().div_ceil(1_000_000);
+    duration
+        .as_secs()
+        .saturating_mul(1000)
+        .saturating_add(parts.into())
+}
+
 fn wait_ms(timeout: Duration) -> c_int {
-    c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+    c_int::try_from(millis(timeout)).unwrap_or(c_int::MAX)
 }
 
 /// Take one connection from the queue of `listener_fd`.
@@ -314,6 +333,26 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     let copy = checked(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) })?;
     // SAFETY: the kernel has just made it, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Give the calling thread a table of descriptors of its own, with the standard streams and `kept` in
+/// it. What it closes or opens is its own then (unshare(2), `CLONE_FILES`).
+pub fn keep_descriptors(mut kept: [RawFd; 2]) -> io::Result<()> {
+    kept.sort_unstable();
+    // SAFETY: no memory is involved.
+    checked(unsafe { libc::unshare(libc::CLONE_FILES) })?;
+    let [first, second] = kept.map(RawFd::cast_unsigned);
+    for (from, to) in [
+        (3, first - 1),
+        (first + 1, second - 1),
+        (second + 1, u32::MAX),
+    ] {
+        if from <= to {
+            // SAFETY: no memory is involved, and the descriptors are this thread's alone.
+            unsafe { libc::close_range(from, to, 0) };
+        }
+    }
+    Ok(())
 }
 
 /// The uid and gid that the peer of a Unix socket had when it connected.

@@ -16,6 +16,7 @@ mod engine;
 mod environ;
 mod exchange;
 mod file;
+mod gil_cell;
 mod header_names;
 mod input;
 mod kernel;

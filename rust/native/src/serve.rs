@@ -99,18 +99,15 @@ impl<'a, 'py> Server<'a, 'py> {
             .then(Instant::now);
         let wants_environ = format.is_some_and(|format| !format.variables.is_empty());
         let mut kept_environ = None;
-        let (input, is_streaming) = match body {
-            Body::None => (Input::complete(Vec::new()), false),
-            Body::Complete(data) => (Input::complete(data), false),
-            Body::Streaming(stream) => (Input::streaming(stream), true),
-        };
         let request = Request {
             is_head: head.method.of(bytes) == b"HEAD",
             version: head.version,
             keep_alive: head.keep_alive,
         };
-        let began = Bound::new(py, input).and_then(|input| {
-            let streaming = is_streaming.then(|| input.clone().unbind());
+        let is_streaming = matches!(body, Body::Streaming(_));
+        let began = input(py, body).and_then(|input| {
+            let streaming = input.as_ref().filter(|_| is_streaming);
+            let streaming = streaming.map(|input| input.clone().unbind());
             self.callables.begin(py, fd, request, streaming)?;
             Ok(input)
         });
@@ -129,7 +126,7 @@ impl<'a, 'py> Server<'a, 'py> {
             .map(|hints| hints.bind(py));
         let outcome = self
             .environ
-            .build(py, bytes, head, input.as_any(), is_trusted, early_hints)
+            .build(py, bytes, head, input.as_ref(), is_trusted, early_hints)
             .map_err(Trouble::from)
             .and_then(|environ| {
                 if wants_environ {
@@ -143,11 +140,12 @@ impl<'a, 'py> Server<'a, 'py> {
                 }
                 outcome
             });
+        let streaming = input.as_ref().filter(|_| is_streaming);
         let remainder = match outcome {
             Ok(remainder) => remainder.map(|remainder| name_file(remainder, bytes, head)),
             Err(trouble) => {
                 watch.listen(py);
-                self.recover(trouble, bytes, head, is_streaming.then_some(&input))
+                self.recover(trouble, bytes, head, streaming)
             }
         };
         *now_ms = watch.now_ms();
@@ -166,7 +164,7 @@ impl<'a, 'py> Server<'a, 'py> {
                 Err(error) => self.engine.report(py, &place(bytes, head), error),
             }
         }
-        if !is_streaming {
+        let Some(streaming) = streaming else {
             return match (then(&ended, None), remainder) {
                 (Then::NextRequest, None) => Served::Done,
                 (then, remainder) => Served::Ends {
@@ -175,8 +173,8 @@ impl<'a, 'py> Server<'a, 'py> {
                     leftover: Vec::new(),
                 },
             };
-        }
-        let Some(mut stream) = input.get().finish(py, fd) else {
+        };
+        let Some(mut stream) = streaming.get().finish(py, fd) else {
             return ends(Then::Close);
         };
         match stream.refusal {
@@ -261,7 +259,7 @@ impl<'a, 'py> Server<'a, 'py> {
             Trouble::Fault(Fault::Failure(_) | Fault::Refused(_)) => true,
             // The application may let through what `write` or `wsgi.input` raised.
             Trouble::Python(error) => {
-                (exchange.is_peer_gone() || refusal.is_some())
+                (exchange.is_peer_gone(py) || refusal.is_some())
                     && error.is_instance_of::<PyOSError>(py)
             }
         };
@@ -269,8 +267,8 @@ impl<'a, 'py> Server<'a, 'py> {
             self.engine
                 .report(py, &place(bytes, head), trouble.into_error());
         }
-        if exchange.is_head_sent() {
-            exchange.break_off();
+        if exchange.is_head_sent(py) {
+            exchange.break_off(py);
             return None;
         }
         if refusal.is_some() {
@@ -336,6 +334,16 @@ impl<'a> Watch<'a> {
             self.now_ms
         }
     }
+}
+
+/// The `wsgi.input` of a request with a body; that of the others is in the template.
+fn input(py: Python<'_>, body: Body) -> PyResult<Option<Bound<'_, Input>>> {
+    let input = match body {
+        Body::None => return Ok(None),
+        Body::Complete(data) => Input::complete(data),
+        Body::Streaming(stream) => Input::streaming(stream),
+    };
+    Bound::new(py, input).map(Some)
 }
 
 fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {
@@ -438,7 +446,7 @@ fn respond(
 ) -> Result<Option<Remainder>, Trouble> {
     let py = result.py();
     watch.listen(py);
-    if !exchange.is_head_sent() {
+    if !exchange.is_head_sent(py) {
         // What can't be a subclass with an iteration of its own is known as a whole.
         if let Ok(list) = result.cast_exact::<PyList>() {
             if list.len() == 1 {
@@ -459,18 +467,18 @@ fn respond(
     if let Ok(file) = result.cast_exact::<FileWrapper>() {
         return respond_file(py, file.get(), exchange, watch);
     }
-    let is_single = !exchange.is_head_sent() && has_one_item(result);
+    let is_single = !exchange.is_head_sent(py) && has_one_item(result);
     let iterator = iterator(result)?;
     let mut is_idle = false;
     while let Some(item) = next_part(&iterator, exchange, watch, is_idle)? {
         let data = bytes_of(&item)?;
         is_idle = data.as_bytes().is_empty();
-        if !is_idle && !exchange.is_head_sent() {
+        if !is_idle && !exchange.is_head_sent(py) {
             watch.listen(py);
         }
         // PEP 3333: such an iterable has no other item, so this one's length is the body's. But the
         // head may have gone out with write() meanwhile.
-        if is_single && !exchange.is_head_sent() {
+        if is_single && !exchange.is_head_sent(py) {
             return exchange.send_whole(py, data.as_bytes(), Some(data));
         }
         send_part(py, data, exchange)?;
@@ -485,23 +493,23 @@ fn respond_file(
     exchange: &Exchange,
     watch: &mut Watch<'_>,
 ) -> Result<Option<Remainder>, Trouble> {
-    if !exchange.is_head_sent()
+    if !exchange.is_head_sent(py)
         && let Some(part) = file.part(py)?
     {
         return exchange.send_file(py, part);
     }
     // Whichever way it is sent, a declared length ends it.
-    while !exchange.is_complete() {
-        if exchange.is_head_sent() && watch.must_stop(py) {
+    while !exchange.is_complete(py) {
+        if exchange.is_head_sent(py) && watch.must_stop(py) {
             return Err(Fault::Failure(Failure::Stopped).into());
         }
         let block = file.read(py)?;
         let data = bytes_of(&block)?;
-        if !exchange.is_head_sent() {
+        if !exchange.is_head_sent(py) {
             watch.listen(py);
         }
         let len = data.as_bytes().len();
-        let room = usize::try_from(exchange.room()).unwrap_or(usize::MAX);
+        let room = usize::try_from(exchange.room(py)).unwrap_or(usize::MAX);
         if len == 0 || room == 0 {
             break;
         }
@@ -522,7 +530,7 @@ fn send_part(
 ) -> Result<(), Trouble> {
     if !data.as_bytes().is_empty() {
         exchange.send_part(py, data)
-    } else if exchange.has_hung_up() {
+    } else if exchange.has_hung_up(py) {
         Err(Fault::Failure(Failure::Gone).into())
     } else {
         Ok(())
@@ -539,10 +547,11 @@ fn next_part<'py>(
     watch: &mut Watch<'_>,
     is_idle: bool,
 ) -> Result<Option<Bound<'py, PyAny>>, Trouble> {
-    if exchange.is_complete() {
+    let py = iterator.py();
+    if exchange.is_complete(py) {
         return Ok(None);
     }
-    if (is_idle || exchange.is_head_sent()) && watch.must_stop(iterator.py()) {
+    if (is_idle || exchange.is_head_sent(py)) && watch.must_stop(py) {
         return Err(Fault::Failure(Failure::Stopped).into());
     }
     Ok(python::next(iterator)?)

@@ -60,12 +60,15 @@ impl Callables {
             Some(write) => write,
             None => WRITE.bind(self.exchange.bind(py))?.unbind(),
         };
-        self.exchange.get().begin(Link {
-            fd,
-            request,
-            input,
-            write,
-        });
+        self.exchange.get().begin(
+            py,
+            Link {
+                fd,
+                request,
+                input,
+                write,
+            },
+        );
         Ok(())
     }
 

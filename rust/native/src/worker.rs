@@ -154,6 +154,7 @@ impl<'a, 'py> Worker<'a, 'py> {
             self.py.check_signals()?;
         }
         let engine = self.engine;
+        engine.say_notes(self.py);
         let now_ms = self.driver.now_ms;
         if engine.slots.timers.is_due(now_ms) {
             self.look_for_overdue(now_ms);
@@ -270,7 +271,7 @@ impl<'a, 'py> Worker<'a, 'py> {
             return claim.close();
         }
         // Its first bytes have made an event by now, or will.
-        let patience = engine::millis(engine.config.head_timeout);
+        let patience = kernel::millis(engine.config.head_timeout);
         claim.set_deadline_ms(self.driver.now_ms + patience);
         if let Some(claim) = claim.release() {
             self.driver.drive(&mut self.scratch, claim, 0);

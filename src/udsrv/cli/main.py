@@ -71,7 +71,7 @@ def _run(argv: Sequence[str], start_directory: str) -> int:
 def _dispatch(given: Arguments, settings: Settings, start_directory: str) -> int:
     command = given.command.name
     if command == "run":
-        from udsrv.master.boot import run
+        from udsrv.start.boot import run
 
         return run(settings)
     if command == "check":

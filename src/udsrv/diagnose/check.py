@@ -9,11 +9,11 @@ import os
 
 from udsrv.config.model import Settings
 from udsrv.log import LEVELS, Form, Log
-from udsrv.master import boot
-from udsrv.master.accounts import accounts, group_name, user_name
-from udsrv.master.launch import check_application
-from udsrv.privileged.directories import open_directory
-from udsrv.privileged.files import open_log
+from udsrv.start.accounts import accounts, group_name, user_name
+from udsrv.start.application import application, check_application, preflight
+from udsrv.start.boot import confine
+from udsrv.start.directories import open_directory
+from udsrv.start.files import open_log
 
 
 def check(settings: Settings) -> int:
@@ -26,8 +26,8 @@ def check(settings: Settings) -> int:
     print(f"ok  settings     {settings.app} on {settings.socket}")
     who = accounts(settings)
     print(f"ok  user         {who.app.pw_name} (uid {who.app.pw_uid})", flush=True)
-    boot.confine(who)
-    launch = boot.prepare(settings, who, log, stderr_fd=2)
+    confine(who)
+    supervisor = application(settings, who, log)
     directory = open_directory(os.path.dirname(settings.socket))
     owner = f"{user_name(who.socket_uid)}:{group_name(who.socket_gid)}"
     print(f"ok  directories  {directory.path}: nobody else can replace what is in it")
@@ -37,7 +37,7 @@ def check(settings: Settings) -> int:
         if fd >= 0:
             os.close(fd)
         print(f"ok  access log   {settings.access_logfile}", flush=True)
-    code = boot.preflight(launch, who) or check_application(launch)
+    code = preflight(settings, who, supervisor) or check_application(supervisor)
     if code == 0:
         print("ok  application  loads")
     return code

@@ -8,45 +8,15 @@ is drained when the new one has said that it is ready; one that fails to start c
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from udsrv.processes import Child, State, deadlines, late
 
 # How much longer than its own deadline a supervisor gets before it is killed.
 MARGIN_S = 5.0
 # How long a supervisor may live on after it has closed its channel.
 ENDING_S = 1.0
-
-
-class State(enum.Enum):
-    """Where a generation is in its life."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One supervisor: its number counts up over the master's life."""
-
-    number: int
-    pid: int
-    started_s: float
-    deadline_s: float | None  # when it is killed; None: it may stay
-    state: State = State.STARTING
-
-    def ready(self) -> Generation:
-        """Return the generation once it can answer."""
-        return replace(self, state=State.READY, deadline_s=None)
-
-    def ending(self, now_s: float) -> Generation:
-        """Return the generation once its channel has closed: its exit must follow soon."""
-        return replace(self, deadline_s=now_s + ENDING_S)
-
-    def draining(self, deadline_s: float) -> Generation:
-        """Return the generation once it was told to finish."""
-        return replace(self, state=State.DRAINING, deadline_s=deadline_s)
 
 
 @dataclass(frozen=True)
@@ -72,12 +42,10 @@ Action = Start | Drain | Kill
 
 
 def next_actions(
-    alive: Sequence[Generation], *, wanted: int, may_start_s: float, now_s: float
+    alive: Sequence[Child], *, wanted: int, may_start_s: float, now_s: float
 ) -> list[Action]:
     """Decide how to get from ``alive`` to one serving generation numbered ``wanted`` or higher."""
-    actions: list[Action] = [
-        Kill(one.number) for one in alive if one.deadline_s is not None and one.deadline_s <= now_s
-    ]
+    actions: list[Action] = [Kill(one.number) for one in late(alive, now_s)]
     current = [one for one in alive if one.number >= wanted and one.state is not State.DRAINING]
     if not current and now_s >= may_start_s:
         actions.append(Start())
@@ -91,9 +59,9 @@ def next_actions(
     return actions
 
 
-def next_wake_s(alive: Sequence[Generation], *, wanted: int, may_start_s: float) -> float | None:
+def next_wake_s(alive: Sequence[Child], *, wanted: int, may_start_s: float) -> float | None:
     """Return when ``next_actions`` may decide something new by time alone; None: never."""
-    times = [one.deadline_s for one in alive if one.deadline_s is not None]
+    times = deadlines(alive)
     if not any(one.number >= wanted and one.state is not State.DRAINING for one in alive):
         times.append(may_start_s)
     return min(times, default=None)

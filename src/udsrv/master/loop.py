@@ -12,37 +12,34 @@ import collections
 import contextlib
 import math
 import os
-import select
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from udsrv.backoff import Backoff
 from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError, UsageError
+from udsrv.events import EventLoop
 from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
 from udsrv.log import Log
 from udsrv.master.generations import (
+    ENDING_S,
     MARGIN_S,
     Action,
     Drain,
-    Generation,
     Kill,
     Start,
-    State,
     next_actions,
     next_wake_s,
 )
-from udsrv.master.launch import Launch, start_supervisor
+from udsrv.master.launch import start_supervisor
+from udsrv.master.plan import Plan
 from udsrv.master.signals import MEANINGS, Meaning
 from udsrv.master.systemd import Notifier
 from udsrv.master.terminal import TerminalRelay
 from udsrv.master.watch import PathWatch
 from udsrv.privileged.listener import SocketPath
+from udsrv.processes import Child, State, ended_children, how_it_ended, kill_strays
 
-# How long a quick stop waits for application code to return before it is killed.
-QUICK_STOP_S = 1.0
 # A listener that is hung up this often within a minute is not given to the old generation again.
 HANG_UPS_A_MINUTE = 3
 # The exit codes that a supervisor may report; anything else is our bug.
@@ -54,24 +51,18 @@ _EXIT_CODES = {
 class Master:
     """Keeps one generation serving the socket's path until it is told to stop."""
 
-    def __init__(
-        self,
-        launch: Launch,
-        path: SocketPath,
-        log: Log,
-        notifier: Notifier,
-        relays: tuple[TerminalRelay, ...],
-        describe_ready: str,
-    ) -> None:
-        self._launch = launch
+    def __init__(self, plan: Plan, path: SocketPath, log: Log) -> None:
+        self._plan = plan
         self._path = path
         self._log = log
-        self._notifier = notifier
-        self._relays = relays
-        self._describe_ready = describe_ready
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[], None]] = {}
-        self._generations: dict[int, Generation] = {}
+        self._notifier = Notifier(plan.notify_socket)
+        # Nothing of the application gets a terminal's descriptor.
+        fds = plan.supervisor.fds
+        self._relays = {fd: TerminalRelay(fd) for fd in set(fds) if os.isatty(fd)}
+        given = [self._relays[fd].write_fd if fd in self._relays else fd for fd in fds]
+        self._supervisor = replace(plan.supervisor, fds=given)
+        self._loop = EventLoop()
+        self._generations: dict[int, Child] = {}
         self._channels: dict[int, Channel] = {}
         self._wanted = 1
         self._last_number = 0
@@ -87,38 +78,18 @@ class Master:
 
     def run(self) -> int:
         """Serve until stopped; return the exit code."""
-        signals = self._catch_signals()
-        self._add(signals, select.EPOLLIN, lambda: self._handle_signals(signals))
+        self._loop.on_signals(MEANINGS, self._handle_signals)
         self._watch_listener()
-        for relay in self._relays:
-            self._add(relay.read_fd, select.EPOLLIN, relay.copy)
-        self._notifier.send(f"STATUS=starting {self._launch.settings.app}")
+        for relay in self._relays.values():
+            self._loop.add(relay.read_fd, relay.copy)
+        self._notifier.send(f"STATUS=starting {self._plan.app}")
         while not self._stopping or self._generations:
             self._decide()
-            self._wait()
+            self._loop.wait(self._next_wake_s())
         self._notifier.send(f"STATUS=stopped, exit code {self._exit_code}")
-        for relay in self._relays:
+        for relay in self._relays.values():
             relay.copy()
         return self._exit_code
-
-    # -- waiting ------------------------------------------------------------------------------
-
-    def _add(self, fd: int, events: int, handler: Callable[[], None]) -> None:
-        self._epoll.register(fd, events)
-        self._handlers[fd] = handler
-
-    def _remove(self, fd: int) -> None:
-        with contextlib.suppress(OSError):
-            self._epoll.unregister(fd)
-        self._handlers.pop(fd, None)
-
-    def _wait(self) -> None:
-        wake_s = self._next_wake_s()
-        timeout = -1.0 if wake_s is None else max(0.0, wake_s - time.monotonic())
-        for fd, _ in self._epoll.poll(timeout):
-            handler = self._handlers.get(fd)
-            if handler is not None:
-                handler()
 
     def _next_wake_s(self) -> float | None:
         may_start_s = math.inf if self._stopping else self._may_start_s
@@ -145,20 +116,20 @@ class Master:
                 self._start()
             case Drain(number):
                 # With `reload`, idle connections go at once: nobody wants the old code's answer.
-                kind = Kind.STOP if self._launch.settings.reload else Kind.DRAIN
-                self._finish(number, kind, self._launch.settings.graceful_timeout)
+                kind = Kind.STOP if self._plan.may_reload else Kind.DRAIN
+                self._finish(number, kind, self._plan.graceful_timeout_s)
             case Kill(number):
                 self._kill_late(number)
 
     def _start(self) -> None:
         self._last_number += 1
         number = self._last_number
-        pid, channel = start_supervisor(self._launch, number, self._listener)
+        pid, channel = start_supervisor(self._supervisor, number, self._listener)
         now_s = time.monotonic()
-        deadline_s = now_s + self._launch.settings.start_timeout + MARGIN_S
-        self._generations[number] = Generation(number, pid, now_s, deadline_s)
+        deadline_s = now_s + self._plan.start_timeout_s + MARGIN_S
+        self._generations[number] = Child(number, pid, now_s, deadline_s)
         self._channels[number] = channel
-        self._add(channel.fileno(), select.EPOLLIN, lambda: self._read(number))
+        self._loop.add(channel.fileno(), lambda: self._read(number))
         self._log.debug(f"generation {number} is starting, supervisor pid {pid}")
 
     def _read(self, number: int) -> None:
@@ -167,10 +138,12 @@ class Master:
                 self._take(number, record)
         except ChannelClosedError:
             # What an exit looks like from here: the status follows by SIGCHLD.
-            self._remove(self._channels[number].fileno())
-            self._generations[number] = self._generations[number].ending(time.monotonic())
+            self._loop.remove(self._channels[number].fileno())
+            self._generations[number] = self._generations[number].ending(
+                time.monotonic() + ENDING_S
+            )
         except ChannelError as error:
-            self._remove(self._channels[number].fileno())
+            self._loop.remove(self._channels[number].fileno())
             self._log.error(f"generation {number} sent {error} and is killed")
             self._kill(number)
 
@@ -185,13 +158,13 @@ class Master:
         elif record.kind is Kind.RELOAD:
             self._reload(generation)
 
-    def _reload(self, generation: Generation) -> None:
+    def _reload(self, generation: Child) -> None:
         """Start the next generation; one that is still starting has loaded what was there before.
 
         Raises:
             ChannelError: nobody has allowed that.
         """
-        if not self._launch.settings.reload:
+        if not self._plan.may_reload:
             raise ChannelError("a RELOAD record, which the settings don't allow,")
         if generation.state is not State.READY or self._stopping:
             return  # a newer one serves, or none will
@@ -203,18 +176,20 @@ class Master:
     def _became_ready(self, number: int) -> None:
         if not self._published and not self._publish():
             return
-        self._log.info(f"ready: {self._describe_ready}")
-        self._notifier.send("READY=1", f"STATUS=serving {self._path.path}, generation {number}")
+        self._log.info(f"ready: {self._plan.ready}")
+        self._notifier.send(
+            "READY=1", f"STATUS=serving {self._path.spec.path}, generation {number}"
+        )
 
     def _publish(self) -> bool:
         try:
             self._path.publish()
-            self._watch = PathWatch(self._path.parent.fd, self._path.name)
+            self._watch = PathWatch(self._path.spec.parent_fd, self._path.name)
         except PrivilegeError as error:
             self._log.error(str(error))
             self._stop(Kind.STOP, 0.0, error.exit_code)
             return False
-        self._add(self._watch.fileno(), select.EPOLLIN, self._look_at_path)
+        self._loop.add(self._watch.fileno(), self._look_at_path)
         self._published = True
         return True
 
@@ -259,22 +234,16 @@ class Master:
         """Kill a supervisor, and its workers with it; it stays a zombie until it is reaped."""
         generation = self._generations[number]
         os.kill(generation.pid, signal.SIGKILL)
-        self._generations[number] = replace(generation, deadline_s=None)
+        self._generations[number] = generation.ending()
 
     # -- children -----------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, code in ended_children():
             for one in list(self._generations.values()):
                 if one.pid == pid:
                     self._take_last_words(one.number)
-                    self._ended(self._generations[one.number], os.waitstatus_to_exitcode(status))
+                    self._ended(self._generations[one.number], code)
 
     def _take_last_words(self, number: int) -> None:
         """Read what the supervisor sent before it exited: its exit may be noticed first."""
@@ -282,18 +251,18 @@ class Master:
             for record in self._channels[number].receive_up():
                 self._take(number, record)
 
-    def _ended(self, generation: Generation, code: int) -> None:
+    def _ended(self, generation: Child, code: int) -> None:
         number = generation.number
         channel = self._channels.pop(number)
-        self._remove(channel.fileno())
+        self._loop.remove(channel.fileno())
         channel.close()
         del self._generations[number]
-        self._kill_strays()
+        kill_strays({one.pid for one in self._generations.values()})
         if generation.state is State.DRAINING or self._stopping:
             self._log.debug(f"generation {number} has ended")
             return
         lived_s = time.monotonic() - generation.started_s
-        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        how = how_it_ended(code)
         if not self._published:
             self._log.error(f"the supervisor {how} before the application was ready")
             self._exit_code = code if code in _EXIT_CODES else UdsrvError.exit_code
@@ -308,28 +277,11 @@ class Master:
         self._may_start_s = time.monotonic() + self._backoff.delay_s
         return f" in {self._backoff.delay_s:g} s" if self._backoff.delay_s else ""
 
-    def _kill_strays(self) -> None:
-        """Kill what escaped a worker by a double fork and was adopted by us.
-
-        A stray that kept the listener would go on taking connections. Killing one may bring up
-        its own children, so look until only supervisors are left.
-        """
-        known = {one.pid for one in self._generations.values()}
-        children = Path(f"/proc/self/task/{os.getpid()}/children")
-        while True:
-            strays = {int(pid) for pid in children.read_text().split()} - known
-            if not strays:
-                return
-            for pid in strays:
-                os.kill(pid, signal.SIGKILL)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
-
     # -- the socket ---------------------------------------------------------------------------
 
     def _watch_listener(self) -> None:
         # An empty mask: only the hang-up is reported, which nobody has to ask for.
-        self._add(self._listener.fileno(), 0, self._hung_up)
+        self._loop.add(self._listener.fileno(), self._hung_up, events=0)
 
     def _hung_up(self) -> None:
         """Heal what a process of the application has done: shut the listener down for everybody.
@@ -338,7 +290,7 @@ class Master:
         a minute only the new one gets the fresh listener.
         """
         if self._stopping:
-            self._remove(self._listener.fileno())
+            self._loop.remove(self._listener.fileno())
             return
         now_s = time.monotonic()
         self._hang_ups.append(now_s)
@@ -352,7 +304,7 @@ class Master:
             self._first_with_listener = self._wanted
         who_gets_it = "only a new generation gets it" if often else "the workers are replaced"
         self._log.error(
-            f"a process of the application has shut the listener of {self._path.path} down:"
+            f"a process of the application has shut the listener of {self._path.spec.path} down:"
             f" a fresh one is published, and {who_gets_it}"
         )
 
@@ -367,7 +319,7 @@ class Master:
             self._log.error(f"the listener can't be replaced: {error}")
             self._stop(Kind.STOP, 0.0, UdsrvError.exit_code)
             return False
-        self._remove(self._listener.fileno())
+        self._loop.remove(self._listener.fileno())
         self._listener.close()
         self._listener = fresh
         self._watch_listener()
@@ -385,40 +337,34 @@ class Master:
             self._restore()
         elif not ours:
             self._log.error(
-                f"{self._path.path} has been replaced by something that is not ours, which is left"
-                " alone: nobody can connect until it is removed"
+                f"{self._path.spec.path} has been replaced by something that is not ours, which is"
+                " left alone: nobody can connect until it is removed"
             )
 
     def _restore(self) -> None:
         if self._path.restore():
-            self._log.warning(f"{self._path.path} was removed; it is back, nothing queued was lost")
+            self._log.warning(
+                f"{self._path.spec.path} was removed; it is back, nothing queued was lost"
+            )
             return
         if self._replace_listener(hand_down=True):
-            self._log.warning(f"{self._path.path} was removed; a fresh listener takes its place")
+            self._log.warning(
+                f"{self._path.spec.path} was removed; a fresh listener takes its place"
+            )
 
     # -- signals ------------------------------------------------------------------------------
 
-    def _catch_signals(self) -> int:
-        read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        for number in MEANINGS:
-            signal.signal(number, lambda *_: None)
-        return read_fd
-
-    def _handle_signals(self, read_fd: int) -> None:
-        reap = False
-        for number in os.read(read_fd, 4096):
-            meaning = MEANINGS.get(signal.Signals(number))
+    def _handle_signals(self, numbers: bytes) -> None:
+        for number in numbers:
             name = signal.Signals(number).name
-            if meaning is Meaning.REAP:
-                reap = True
-            elif meaning is Meaning.STOP_GRACEFULLY:
-                self._stop_by(name, Kind.STOP, self._launch.settings.graceful_timeout)
-            elif meaning is Meaning.STOP_QUICKLY:
-                self._stop_by(name, Kind.STOP, 0.0)
-            elif meaning is Meaning.IGNORE:
-                self._log.warning(f"{name} has no meaning yet and is ignored")
-        if reap:
+            match MEANINGS.get(signal.Signals(number)):
+                case Meaning.STOP_GRACEFULLY:
+                    self._stop_by(name, Kind.STOP, self._plan.graceful_timeout_s)
+                case Meaning.STOP_QUICKLY:
+                    self._stop_by(name, Kind.STOP, 0.0)
+                case Meaning.IGNORE:
+                    self._log.warning(f"{name} has no meaning yet and is ignored")
+        if signal.SIGCHLD in numbers:
             self._reap()
 
     def _stop_by(self, name: str, kind: Kind, within_s: float) -> None:

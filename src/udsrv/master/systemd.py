@@ -6,14 +6,13 @@ Runs as: root. Imports the standard library only.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 
 
 class Notifier:
-    """Sends states to ``$NOTIFY_SOCKET``; does nothing when there is none."""
+    """Sends states to the value of ``$NOTIFY_SOCKET``; does nothing when there is none."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._address = environ.get("NOTIFY_SOCKET")
+    def __init__(self, address: str | None) -> None:
+        self._address = address
 
     def send(self, *states: str) -> None:
         """Send states such as ``READY=1``. Nobody waits for an answer, so nothing is raised."""

@@ -22,7 +22,7 @@ _LINE_LIMIT_BYTES = 64 * 1024
 class TerminalRelay:
     """Copies lines from a pipe to the terminal ``to_fd``, which is standard error or output."""
 
-    def __init__(self, to_fd: int = 2) -> None:
+    def __init__(self, to_fd: int) -> None:
         self._to_fd = to_fd
         self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.read_fd, False)

@@ -55,6 +55,8 @@ def _run(control: Channel) -> int:
     if settings.access_logfile is not None:
         access_fd = ACCESS_FD
         os.set_inheritable(access_fd, False)
+    else:
+        os.close(ACCESS_FD)
     os.umask(settings.umask)
     with private_tmpdir() as directory:
         watcher = None

@@ -7,29 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 from udsrv.backoff import Backoff
 from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError
+from udsrv.events import EventLoop
 from udsrv.ipc import FROM_WORKERS, Channel, ChannelClosedError, ChannelError, Kind, Record
+from udsrv.processes import Child, State, ended_children, how_it_ended, kill_strays
 from udsrv.supervisor.changes import Watcher
-from udsrv.supervisor.children import (
-    Action,
-    Child,
-    Drain,
-    Kill,
-    Spawn,
-    State,
-    next_actions,
-    next_wake_s,
-)
+from udsrv.supervisor.children import Action, Drain, Kill, Spawn, next_actions, next_wake_s
 from udsrv.supervisor.output import OutputRelay
 from udsrv.supervisor.preload import Preloaded
 from udsrv.worker.run import run_worker
@@ -63,12 +52,10 @@ class Supervisor:
         self._listener = listener
         self._access_fd = access_fd
         self._pid = os.getpid()
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[], None]] = {}
+        self._loop = EventLoop()
         self._children: dict[int, Child] = {}
         self._channels: dict[int, Channel] = {}
         self._outputs: dict[int, OutputRelay] = {}
-        self._signal_fds: set[int] = set()
         self._backoff: dict[int, Backoff] = {}
         self._not_before_s: dict[int, float] = {}
         # The first worker imports alone: a mistake is reported once.
@@ -81,9 +68,9 @@ class Supervisor:
     def run(self) -> int:
         """Serve until told to stop; return the exit code."""
         self._catch_signals()
-        self._add(self._control.fileno(), self._read_control)
+        self._loop.add(self._control.fileno(), self._read_control)
         if self._watcher is not None:
-            self._add(self._watcher.channel.fileno(), self._read_watcher)
+            self._loop.add(self._watcher.channel.fileno(), self._read_watcher)
         if self._preloaded is not None:
             self._watch_output(self._preloaded.output)
             for record in self._preloaded.records:
@@ -91,22 +78,11 @@ class Supervisor:
         while not self._stopping or self._children:
             self._decide()
             self._wait()
-        self._kill_strays()  # the watcher among them
+        kill_strays(known=())  # the watcher among them
         for output in self._outputs.values():
             output.drain()
         self._control.send(Record(Kind.DRAINED))
         return self._exit_code
-
-    # -- waiting ------------------------------------------------------------------------------
-
-    def _add(self, fd: int, handler: Callable[[], None]) -> None:
-        self._epoll.register(fd, select.EPOLLIN)
-        self._handlers[fd] = handler
-
-    def _remove(self, fd: int) -> None:
-        with contextlib.suppress(OSError):
-            self._epoll.unregister(fd)
-        self._handlers.pop(fd, None)
 
     def _decide(self) -> None:
         actions = next_actions(
@@ -133,11 +109,7 @@ class Supervisor:
         wake_s = next_wake_s(
             list(self._children.values()), wanted=self._wanted, not_before_s=self._not_before_s
         )
-        timeout = -1.0 if wake_s is None else max(0.0, wake_s - time.monotonic())
-        for fd, _ in self._epoll.poll(timeout):
-            handler = self._handlers.get(fd)
-            if handler is not None:
-                handler()
+        self._loop.wait(wake_s)
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -153,7 +125,7 @@ class Supervisor:
         self._not_before_s.pop(slot, None)
         self._children[pid] = Child(slot, pid, now_s, now_s + self._spec.settings.start_timeout)
         self._channels[pid] = ours
-        self._add(ours.fileno(), lambda: self._read_worker(pid))
+        self._loop.add(ours.fileno(), lambda: self._read_worker(pid))
         self._watch_output(output)
 
     def _become_worker(self, slot: int, channel: Channel, output: OutputRelay) -> None:
@@ -194,19 +166,19 @@ class Supervisor:
 
     def _own_fds(self) -> set[int]:
         """Return what is the supervisor's alone, whatever had the number before."""
-        return {*self._handlers, self._epoll.fileno(), self._log.fd, *self._signal_fds}
+        return {*self._loop.fds(), self._log.fd}
 
     def _watch_output(self, output: OutputRelay) -> None:
         fd = output.fileno()
 
         def copy() -> None:
             if not output.copy():
-                self._remove(fd)
+                self._loop.remove(fd)
                 del self._outputs[fd]
                 output.close()
 
         self._outputs[fd] = output
-        self._add(fd, copy)
+        self._loop.add(fd, copy)
 
     def _read_worker(self, pid: int) -> None:
         try:
@@ -220,9 +192,9 @@ class Supervisor:
                     if not self._stopping:
                         self._log.info(f"{_name(child)} {_why(record.value)}; a new one starts")
         except ChannelClosedError:
-            self._remove(self._channels[pid].fileno())
+            self._loop.remove(self._channels[pid].fileno())
         except ChannelError as error:
-            self._remove(self._channels[pid].fileno())
+            self._loop.remove(self._channels[pid].fileno())
             self._log.error(f"{_name(self._children[pid])} sent {error} and is killed")
             self._kill(pid)
 
@@ -244,29 +216,23 @@ class Supervisor:
 
     def _kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
-        self._children[pid] = replace(self._children[pid], deadline_s=None)
+        self._children[pid] = self._children[pid].ending()
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, code in ended_children():
             if pid in self._children:
-                self._ended(self._children[pid], os.waitstatus_to_exitcode(status))
+                self._ended(self._children[pid], code)
 
     def _ended(self, child: Child, code: int) -> None:
-        slot = child.slot
+        slot = child.number
         channel = self._channels.pop(child.pid)
-        self._remove(channel.fileno())
+        self._loop.remove(channel.fileno())
         channel.close()
         del self._children[child.pid]
         if self._stopping:
             return
         if child.state is State.DRAINING:
-            self._log.debug(f"{_name(child)} {_how(code)}")
+            self._log.debug(f"{_name(child)} {how_it_ended(code)}")
             return
         if not self._was_ready:
             self._give_up(child, code)
@@ -275,14 +241,14 @@ class Supervisor:
         backoff = self._backoff.get(slot, Backoff()).after_death(now_s - child.started_s)
         self._backoff[slot] = backoff
         self._not_before_s[slot] = now_s + backoff.delay_s
-        self._log.error(f"{_name(child)} {_how(code)}; {_what_next(backoff)}")
+        self._log.error(f"{_name(child)} {how_it_ended(code)}; {_what_next(backoff)}")
 
     def _give_up(self, child: Child, code: int) -> None:
         """Report that the application doesn't start; the master decides what that means."""
         for output in self._outputs.values():
             output.drain()
         if code not in _REPORTED_CODES:
-            self._log.error(f"the application didn't load: its worker {_how(code)}")
+            self._log.error(f"the application didn't load: its worker {how_it_ended(code)}")
             code = AppLoadError.exit_code
         self._control.send(Record(Kind.FAILED, code))
         self._exit_code = code
@@ -291,18 +257,6 @@ class Supervisor:
     def _stop_spawning(self) -> None:
         self._stopping = True
         self._wanted = 0
-
-    def _kill_strays(self) -> None:
-        """Kill what escaped a worker by a double fork and was adopted by us.
-
-        Killing one may bring up its own children, so look until none is left.
-        """
-        children = Path(f"/proc/self/task/{self._pid}/children")
-        while strays := children.read_text().split():
-            for pid in strays:
-                os.kill(int(pid), signal.SIGKILL)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(int(pid), 0)
 
     # -- the master ---------------------------------------------------------------------------
 
@@ -315,7 +269,7 @@ class Supervisor:
                     self._finish(record)
         except ChannelError:
             # The master is gone, and with it everything that kept this generation in order.
-            self._remove(self._control.fileno())
+            self._loop.remove(self._control.fileno())
             self._finish(Record(Kind.STOP))
             for pid in self._children:
                 self._kill(pid)
@@ -354,30 +308,24 @@ class Supervisor:
                     if self._was_ready:
                         self._control.send(record)
         except ChannelError:
-            self._remove(channel.fileno())
+            self._loop.remove(channel.fileno())
             if not self._stopping:
                 self._log.error("the watcher has ended: changes are not noticed any more")
 
     # -- signals ------------------------------------------------------------------------------
 
     def _catch_signals(self) -> None:
-        read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._signal_fds = {read_fd, write_fd}
-        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
         # The master speaks over its channel; a terminal's signals aren't for us.
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
-        def handle() -> None:
-            numbers = os.read(read_fd, 4096)
+        def handle(numbers: bytes) -> None:
             if signal.SIGTERM in numbers:
                 within_ms = int(self._spec.settings.graceful_timeout * 1000)
                 self._finish(Record(Kind.STOP, within_ms))
             self._reap()
 
-        self._add(read_fd, handle)
+        self._loop.on_signals((signal.SIGCHLD, signal.SIGTERM), handle)
 
     def _reset_signals(self) -> None:
         signal.set_wakeup_fd(-1)
@@ -388,15 +336,11 @@ class Supervisor:
 
 
 def _name(child: Child) -> str:
-    return f"worker {child.slot} (pid {child.pid})"
+    return f"worker {child.number} (pid {child.pid})"
 
 
 def _why(served: int) -> str:
     return f"has served {served} requests" if served else "was told to finish"
-
-
-def _how(code: int) -> str:
-    return f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
 
 
 def _what_next(backoff: Backoff) -> str:

@@ -27,13 +27,15 @@ class Payload:
 
 
 def read_payload() -> Payload:
-    """Read the sealed memfd at PAYLOAD_FD and close it.
+    """Read the sealed memfd at PAYLOAD_FD, and the generation's number, the last argument.
+
+    All generations have one memfd, and with it one position in it.
 
     Raises:
         ConfigError: it comes from another version of udsrv than this environment has.
     """
-    with os.fdopen(PAYLOAD_FD, "rb") as file:
-        data = json.load(file)
+    data = json.loads(os.pread(PAYLOAD_FD, os.fstat(PAYLOAD_FD).st_size, 0))
+    os.close(PAYLOAD_FD)
     if data["version"] != udsrv.__version__:
         raise ConfigError(
             f"{sys.executable} has udsrv {udsrv.__version__}, but the master is"
@@ -42,7 +44,7 @@ def read_payload() -> Payload:
     settings = Settings.from_json(data["settings"].encode())
     log = Log("supervisor", level=LEVELS[settings.log_level], form=Form(**data["form"]))
     spec = WorkerSpec(settings, tuple(data["trusted_uids"]), tuple(data["trusted_gids"]), log)
-    return Payload(data["generation"], spec)
+    return Payload(int(sys.argv[-1]), spec)
 
 
 def require_native() -> None:

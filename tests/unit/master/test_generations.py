@@ -3,22 +3,20 @@
 import pytest
 
 from udsrv.master.generations import (
-    ENDING_S,
     Drain,
-    Generation,
     Kill,
     Start,
-    State,
     next_actions,
     next_wake_s,
 )
+from udsrv.processes import Child, State
 
-STARTING = Generation(1, 100, 0.0, 60.0)
+STARTING = Child(1, 100, 0.0, 60.0)
 READY = STARTING.ready()
 
 
-def second(one: Generation) -> Generation:
-    return Generation(2, 200, one.started_s, one.deadline_s, one.state)
+def second(one: Child) -> Child:
+    return Child(2, 200, one.started_s, one.deadline_s, one.state)
 
 
 CASES = {
@@ -38,9 +36,9 @@ CASES = {
         [READY, second(STARTING)], 2, 0, 60, [Kill(2)],
     ),
     "all drain": ([READY.draining(30)], 1, 0, 1, [Start()]),
-    "the old one's supervisor is ending": ([READY.ending(1), second(READY)], 2, 0, 1, [Drain(1)]),
+    "the old one's supervisor is ending": ([READY.ending(5), second(READY)], 2, 0, 1, [Drain(1)]),
     "a third one serves before the second": (
-        [READY, second(STARTING), Generation(3, 300, 0, None, State.READY)],
+        [READY, second(STARTING), Child(3, 300, 0, None, State.READY)],
         2, 0, 1, [Drain(1), Drain(2)],
     ),
 }  # fmt: skip
@@ -59,7 +57,7 @@ WAKES = {
     "serving": ([READY], 1, 5, None),
     "another wanted": ([READY], 2, 5, 5),
     "draining, the next serving": ([READY.draining(30), second(READY)], 2, 5, 30),
-    "ending": ([READY.ending(7)], 1, 5, 7 + ENDING_S),
+    "ending": ([READY.ending(7)], 1, 5, 7),
 }
 
 

@@ -8,7 +8,7 @@ import sys
 SCRIPT = """
 import os, sys
 from udsrv.master.terminal import TerminalRelay
-relay = TerminalRelay()
+relay = TerminalRelay(2)
 for chunk in sys.argv[1:]:
     os.write(relay.write_fd, os.fsencode(chunk))
     relay.copy()

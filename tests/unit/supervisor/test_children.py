@@ -2,7 +2,8 @@
 
 import pytest
 
-from udsrv.supervisor.children import Child, Drain, Kill, Spawn, next_actions, next_wake_s
+from udsrv.processes import Child
+from udsrv.supervisor.children import Drain, Kill, Spawn, next_actions, next_wake_s
 
 
 def child(slot: int) -> Child:

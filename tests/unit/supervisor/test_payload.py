@@ -27,7 +27,6 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
     settings = make_settings(app="app:app", socket="/run/app.sock", workers="3", log_level="debug")
     data = {
         "version": udsrv.__version__,
-        "generation": 7,
         "settings": settings.to_json().decode(),
         "trusted_uids": [0, 33],
         "trusted_gids": [33],
@@ -36,10 +35,9 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
     }
     fd = os.memfd_create("payload")
     os.write(fd, json.dumps(data).encode())
-    os.lseek(fd, 0, os.SEEK_SET)
     try:
         return subprocess.run(
-            [sys.executable, "-c", f"import os; os.dup2({fd}, {PAYLOAD_FD})\n{SCRIPT}"],
+            [sys.executable, "-c", f"import os; os.dup2({fd}, {PAYLOAD_FD})\n{SCRIPT}", "7"],
             pass_fds=(fd,),
             capture_output=True,
             text=True,
@@ -49,7 +47,7 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
         os.close(fd)
 
 
-def test_the_payload_is_read_from_its_descriptor():
+def test_the_payload_is_read_from_its_descriptor_wherever_another_has_read_to():
     assert read().stdout == (
         "7 3 (0, 33) (33,) 10 Form(timestamps=True, priorities=False, is_json=True)\n"
     )

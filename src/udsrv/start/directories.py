@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from udsrv.errors import PrivilegeError
 
-_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_SYMLINKS = 40  # as the kernel. Source: path_resolution(7)
 
 
@@ -47,56 +47,50 @@ def open_directory(path: str) -> Directory:
     Raises:
         PrivilegeError: a component is missing, can't be entered, or could be replaced by others.
     """
-    pending = [name for name in reversed(path.split("/")) if name]
+    pending = path.split("/")[::-1]
     links = 0
-    here = Directory("/", os.open("/", _OPEN_DIRECTORY))
+    here = Directory("/", os.open("/", OPEN_DIRECTORY))
     try:
-        while True:
-            _check(here)
-            if not pending:
-                return here
-            name = pending.pop()
-            full = os.path.join(here.path, name)
-            target = _symlink(here, name, full)
-            if target is None:
-                here = _step(here, name, full)
+        _check(here)
+        while pending:
+            there = _step(here, pending.pop())
+            if isinstance(there, Directory):
+                os.close(here.fd)
+                here = there
+                _check(here)
                 continue
             links += 1
             if links > _MOST_SYMLINKS:
                 raise PrivilegeError(f"{path}: too many symbolic links")
-            pending += [part for part in reversed(target.split("/")) if part]
-            if target.startswith("/"):
+            # What the link says begins where it is, or at the root.
+            pending += there.split("/")[::-1]
+            if there.startswith("/"):
                 os.close(here.fd)
-                here = Directory("/", os.open("/", _OPEN_DIRECTORY))
+                here = Directory("/", os.open("/", OPEN_DIRECTORY))
     except BaseException:
         os.close(here.fd)
         raise
+    return here
 
 
-def _symlink(here: Directory, name: str, full: str) -> str | None:
+def _step(here: Directory, name: str) -> Directory | str:
+    """Return what ``name`` (empty: the same) is in ``here``: a directory, or where a link leads."""
+    full = os.path.normpath(os.path.join(here.path, name))
     try:
-        facts = os.stat(name, dir_fd=here.fd, follow_symlinks=False)
-        if not stat.S_ISLNK(facts.st_mode):
-            return None
-        target = os.readlink(name, dir_fd=here.fd)
+        fd = os.open(name or ".", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here.fd)
+        facts = os.fstat(fd)
+        if stat.S_ISDIR(facts.st_mode):
+            return Directory(full, fd)
+        # The descriptor is the link's own, so nobody can have put another in its place.
+        target = os.readlink("", dir_fd=fd) if stat.S_ISLNK(facts.st_mode) else None
+        os.close(fd)
     except OSError as error:
         raise PrivilegeError(f"{full}: {error.strerror}") from error
+    if target is None:
+        raise PrivilegeError(f"{full}: {os.strerror(errno.ENOTDIR)}")
     if facts.st_uid not in (0, os.geteuid()):
         raise PrivilegeError(f"{full} is a symbolic link of uid {facts.st_uid}, who can move it")
     return target
-
-
-def _step(here: Directory, name: str, full: str) -> Directory:
-    if name == "..":
-        full = os.path.dirname(here.path)
-    elif name == ".":
-        full = here.path
-    try:
-        fd = os.open(name, _OPEN_DIRECTORY, dir_fd=here.fd)
-    except OSError as error:
-        raise PrivilegeError(f"{full}: {error.strerror}") from error
-    os.close(here.fd)
-    return Directory(full, fd)
 
 
 def _has_access_list(fd: int) -> bool:

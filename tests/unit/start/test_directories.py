@@ -10,7 +10,7 @@ import struct
 import pytest
 
 from udsrv.errors import PrivilegeError
-from udsrv.privileged.directories import open_directory, who_may_write
+from udsrv.start.directories import open_directory, who_may_write
 
 
 def facts(mode: int, uid: int = 0, gid: int = 0) -> os.stat_result:

@@ -13,7 +13,7 @@ from support.servers import credentials_of
 SCRIPT = """
 import sys
 from udsrv.errors import UdsrvError
-from udsrv.master.preflight import blocking_component, require_readable
+from udsrv.start.preflight import blocking_component, require_readable
 print(blocking_component(sys.argv[1]))
 try:
     require_readable([sys.argv[1]], user="app")

@@ -8,7 +8,7 @@ import pytest
 
 from support.settings import make_settings
 from udsrv.errors import ConfigError
-from udsrv.master.accounts import accounts, group, group_name, user, user_name
+from udsrv.start.accounts import accounts, group, group_name, user, user_name
 
 OWN = pwd.getpwuid(os.getuid())
 

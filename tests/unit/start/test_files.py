@@ -5,7 +5,7 @@ import os
 import pytest
 
 from udsrv.errors import ConfigError, PrivilegeError
-from udsrv.privileged.files import LIMIT_BYTES, open_log, read_secret
+from udsrv.start.files import LIMIT_BYTES, open_log, read_secret
 
 
 @pytest.fixture

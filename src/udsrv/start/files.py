@@ -10,7 +10,7 @@ import os
 import stat
 
 from udsrv.errors import ConfigError, PrivilegeError
-from udsrv.privileged.directories import open_directory
+from udsrv.start.directories import open_directory
 
 LIMIT_BYTES = 1 << 20
 

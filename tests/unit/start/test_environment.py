@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udsrv.errors import ConfigError
-from udsrv.master.environment import DEFAULT_PATH, Environment, environment, parse_env_file
+from udsrv.start.environment import DEFAULT_PATH, Environment, environment, parse_env_file
 
 ACCOUNT = pwd.struct_passwd(("app", "x", 900, 900, "", "/srv/app", "/bin/bash"))
 OWN = {
