@@ -56,6 +56,18 @@ def test_nginx_answers_with_the_application(site):
     assert_serves(site)
 
 
+def test_the_journal_knows_how_important_a_line_is(site):
+    def lines(priority: str) -> list[str]:
+        ask = ("journalctl", "--unit", "app.service", "--output", "cat", "--priority", priority)
+        said = site.run(*ask, "--grep", "master.*ready").splitlines()
+        return [line for line in said if "[master] ready: plain:app" in line]
+
+    (ready,) = lines("info..info")
+    assert ready.startswith("[master] ready: plain:app")
+    result = site.try_run("journalctl", "--unit", "app.service", "--priority", "notice")
+    assert "ready: plain:app" not in result.stdout
+
+
 def test_the_workers_user_cannot_remove_or_replace_the_socket(site):
     for attack in (("rm", "-f", SOCKET), ("mv", SOCKET, "/tmp/x"), ("touch", "/run/app/x")):
         result = site.try_run(*as_user("app", "app", *attack))

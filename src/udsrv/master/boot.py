@@ -49,7 +49,7 @@ def run(plan: Plan) -> int:
         os.umask(0o077)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         set_title(f"udsrv: master [{plan.listener.path}]")
-        log = Log("master", level=plan.log_level, timestamps=plan.timestamps)
+        log = Log("master", level=plan.log_level, form=plan.form)
         return Master(plan, path, log).run()
     finally:
         path.withdraw()

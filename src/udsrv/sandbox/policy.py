@@ -130,9 +130,6 @@ def _of_the_tier(settings: Settings, place: Place, tier: Tier) -> Iterator[Grant
         above = os.path.dirname(place.credentials)
         yield Grant(place.credentials, ("remove_file",), "credentials are removed at the end")
         yield Grant(above, ("remove_dir",), "and their directory")
-    if place.credentials is not None:
-        yield Grant(place.credentials, ("remove_file",), "the credentials are removed at the end")
-        yield Grant(os.path.dirname(place.credentials), ("remove_dir",), "with their directory")
     if settings.reload:
         for path in (settings.chdir, *settings.pythonpath):
             yield Grant(path, ("remove_file",), "bytecode of what has changed is removed")

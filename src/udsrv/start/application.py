@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 
 import udsrv
 from udsrv.config.model import Settings
 from udsrv.config.sources import unread
 from udsrv.errors import AppLoadError, ConfigError
 from udsrv.ipc import CREDENTIALS_FD, PAYLOAD_FD
-from udsrv.log import Log
+from udsrv.log import Form, Log
 from udsrv.privileged.spawn import SpawnSpec, run_as, spawn
 from udsrv.start.accounts import Accounts
 from udsrv.start.credentials import VARIABLE, load_credentials
@@ -55,9 +55,7 @@ def application(settings: Settings, who: Accounts, log: Log) -> SpawnSpec:
     python = settings.python or sys.executable
     fds = [os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)] * (CREDENTIALS_FD + 1)
     fds[1] = fds[2] = 2
-    fds[PAYLOAD_FD] = sealed_memfd(
-        "udsrv-settings", payload(settings, who, timestamps=log.timestamps)
-    )
+    fds[PAYLOAD_FD] = sealed_memfd("udsrv-settings", payload(settings, who, log.form))
     if settings.credential:
         fds[CREDENTIALS_FD] = load_credentials(settings.credential, os.environ)
     elif VARIABLE in os.environ:
@@ -98,7 +96,7 @@ def _in_the_sandbox(python: str, *, tier: str) -> list[str]:
     return [*entering, *command(python, _LATE_PATH, tier=tier)]
 
 
-def payload(settings: Settings, who: Accounts, *, timestamps: bool) -> bytes:
+def payload(settings: Settings, who: Accounts, form: Form) -> bytes:
     """Return what a supervisor must know, as JSON."""
     return json.dumps(
         {
@@ -107,7 +105,7 @@ def payload(settings: Settings, who: Accounts, *, timestamps: bool) -> bytes:
             "identity": who.identity and astuple(who.identity),
             "trusted_uids": sorted(who.trusted_uids),
             "trusted_gids": sorted(who.trusted_gids),
-            "timestamps": timestamps,
+            "form": asdict(form),
         }
     ).encode()
 

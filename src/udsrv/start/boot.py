@@ -14,7 +14,7 @@ from typing import NoReturn
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError, PrivilegeError
 from udsrv.ipc import ACCESS_FD
-from udsrv.log import LEVELS, Log, journal_is_stderr
+from udsrv.log import LEVELS, Log, form, journal_is_stderr
 from udsrv.master.plan import Plan
 from udsrv.master.signals import MEANINGS
 from udsrv.privileged.drop import confine_master
@@ -37,8 +37,8 @@ def run(settings: Settings) -> int:
     Raises:
         ConfigError, PrivilegeError: nothing was started, and nothing is left behind.
     """
-    timestamps = not journal_is_stderr(os.environ)
-    log = Log("master", level=LEVELS[settings.log_level], timestamps=timestamps)
+    shape = form(settings.log_format, to_journal=journal_is_stderr(os.environ))
+    log = Log("master", level=LEVELS[settings.log_level], form=shape)
     who = accounts(settings)
     confine(who)
     supervisor = application(settings, who, log)
@@ -65,7 +65,7 @@ def run(settings: Settings) -> int:
         app=str(settings.app),
         ready=_describe(settings, who),
         log_level=log.level,
-        timestamps=timestamps,
+        form=shape,
         notify_socket=os.environ.get("NOTIFY_SOCKET"),
     )
     try:

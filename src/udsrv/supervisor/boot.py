@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from udsrv.errors import UdsrvError
 from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD, Channel, Kind, Record
-from udsrv.log import INFO, Log
+from udsrv.log import INFO, Form, Log
 from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
@@ -28,7 +28,7 @@ def main() -> NoReturn:
     try:
         code = _run(control)
     except UdsrvError as error:
-        Log("supervisor", level=INFO, timestamps=True).error(str(error))
+        Log("supervisor", level=INFO, form=Form(timestamps=True)).error(str(error))
         control.send(Record(Kind.FAILED, error.exit_code))
         code = error.exit_code
     except BaseException:  # the edge of a process

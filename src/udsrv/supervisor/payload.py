@@ -15,7 +15,7 @@ import udsrv
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError
 from udsrv.ipc import PAYLOAD_FD
-from udsrv.log import LEVELS, Log
+from udsrv.log import LEVELS, Form, Log
 from udsrv.sandbox.proof import Identity
 from udsrv.worker.spec import WorkerSpec
 
@@ -44,7 +44,7 @@ def read_payload() -> Payload:
             f" {data['version']}: install the same version in both environments"
         )
     settings = Settings.from_json(data["settings"].encode())
-    log = Log("supervisor", level=LEVELS[settings.log_level], timestamps=data["timestamps"])
+    log = Log("supervisor", level=LEVELS[settings.log_level], form=Form(**data["form"]))
     uids, gids = tuple(data["trusted_uids"]), tuple(data["trusted_gids"])
     identity = None
     if data["identity"] is not None:
