@@ -34,10 +34,11 @@ def restrict(grants: Sequence[tuple[str, Sequence[str]]], *, connect_tcp: bool) 
 
 def deny(
     denials: Sequence[tuple[str, int, Sequence[tuple[int, str, int]]]], first_unknown: int
-) -> None:
+) -> int:
     """Let system calls fail: name, errno, and conditions (argument; ==, != or has; value).
 
-    Those with numbers from ``first_unknown`` on fail with ENOSYS. Source: seccomp(2).
+    Those with numbers from ``first_unknown`` on fail with ENOSYS. Return how many filters that
+    took. Source: seccomp(2).
     """
 
 @final

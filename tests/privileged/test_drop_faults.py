@@ -40,6 +40,9 @@ IDENTITY = (
     "setsid",
 )  # fmt: skip
 
+# What puts the sandbox on. Whoever asks for all of it (strict) gets all of it, or no start.
+SANDBOX = ("seccomp", "landlock_create_ruleset", "landlock_restrict_self")
+
 # Whatever else a start does to the world outside of its own memory. They may fail in any way that
 # is no half-made worker.
 OTHER = (
@@ -82,8 +85,9 @@ class Fate:
 class Rig:
     """Starts servers, each in a directory of its own, and looks at what becomes of them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self._directory = directory
+        self._options = options
         self._number = count()
 
     @contextlib.contextmanager
@@ -104,7 +108,7 @@ class Rig:
         )
         script.chmod(0o755)
         # With a TMPDIR of its own a supervisor doesn't clear up behind those of other cases.
-        options = ("--user", APP_USER, "-e", "TMPDIR=/tmp")
+        options = ("--user", APP_USER, "-e", "TMPDIR=/tmp", *self._options)
         server = servers.start(directory, "facts:app", *options, udsrv=script)
         try:
             yield server, trace
@@ -212,6 +216,21 @@ def test_whatever_gives_something_up_may_fail_or_lie(rig, where, fault):
         return None
 
     assert_all(walk, processes, IDENTITY)
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("fault", [FAILS, LIES])
+def test_a_sandbox_that_fails_or_is_only_said_to_hold_runs_nothing(shared_directory, where, fault):
+    start = getattr(Rig(shared_directory, "--sandbox", "strict"), where)
+    clean, trace = start(f"trace={','.join(SANDBOX)}")
+    assert clean.served, clean.log
+    processes = calls_by_process(trace, until="never")
+
+    def walk(name: str, number: int, calls: set[str]) -> str | None:
+        got, _ = start(f"trace={name}", f"inject={name}:{fault}:when={number}")
+        return f"{name} {number} {calls}: served\n{got.log}" if got.served else None
+
+    assert_all(walk, processes, SANDBOX)
 
 
 def test_whatever_else_fails_makes_no_half_made_worker(rig):

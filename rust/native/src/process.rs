@@ -63,9 +63,9 @@ struct PyCondition(u8, String, u32);
 #[derive(FromPyObject)]
 struct PyDenial(String, u32, Vec<PyCondition>);
 
-/// Let system calls fail from now on.
+/// Let system calls fail from now on; return how many filters that took.
 #[pyfunction]
-fn deny(denials: Vec<PyDenial>, first_unknown: u32) -> PyResult<()> {
+fn deny(denials: Vec<PyDenial>, first_unknown: u32) -> PyResult<usize> {
     let denials = denials
         .into_iter()
         .map(|PyDenial(call, errno, when)| {

@@ -37,12 +37,13 @@ pub struct Denial {
 ///
 /// Calls with numbers from `first_unknown` on fail with `ENOSYS`: new ones, and on `x86_64` those of the
 /// x32 ABI, which would lead around every other rule. Calls of another architecture end the process.
-/// A call that this architecture doesn't have needs no denial. Source: seccomp(2).
+/// A call that this architecture doesn't have needs no denial. Returns how many filters that took.
+/// Source: seccomp(2).
 ///
 /// # Errors
-/// `ENOSYS` where the architecture is not one of `x86_64`, `aarch64` and `riscv64`; what the kernel said;
+/// `ENOSYS` where the architecture is not one of `x86_64`, `aarch64` and `riscv64`; what the kernel said to seccomp(2);
 /// `InvalidInput` when a denial is not well formed.
-pub fn deny(denials: &[Denial], first_unknown: u32) -> io::Result<()> {
+pub fn deny(denials: &[Denial], first_unknown: u32) -> io::Result<usize> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)
         .map_err(|_| io::Error::from_raw_os_error(libc::ENOSYS))?;
     let mut programs = vec![unknown_calls(first_unknown)];
@@ -57,12 +58,13 @@ pub fn deny(denials: &[Denial], first_unknown: u32) -> io::Result<()> {
         .map_err(invalid)?;
         programs.push(program);
     }
-    programs.iter().try_for_each(|program| {
+    for program in &programs {
         apply_filter_all_threads(program).map_err(|error| match error {
-            Error::Prctl(source) | Error::Seccomp(source) => source,
+            Error::Seccomp(source) => source,
             other => io::Error::other(other),
-        })
-    })
+        })?;
+    }
+    Ok(programs.len())
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;

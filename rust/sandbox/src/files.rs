@@ -47,7 +47,7 @@ pub struct Grant {
 /// right to bind TCP ports (without `connect_tcp`, to connect to them too), and the right to signal and
 /// to reach by abstract socket whatever is not below this restriction.
 ///
-/// Returns the ABI of the kernel, 0 where it has no Landlock; what an ABI lacks is not enforced. Paths
+/// After `no_new_privileges`. Returns the ABI of the kernel, 0 where it has no Landlock; what an ABI lacks is not enforced. Paths
 /// that don't exist or can't be reached are left out. Source: landlock(7).
 ///
 /// # Errors
@@ -77,6 +77,7 @@ pub fn restrict(grants: &[Grant], connect_tcp: bool) -> io::Result<i32> {
             .scope(Scope::from_all(UNDERSTOOD))?
             .create()?
             .add_rules(rules)?
+            .set_no_new_privs(false)
             .restrict_self()?;
         Ok(restricted.landlock)
     };

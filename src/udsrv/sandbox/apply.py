@@ -5,6 +5,7 @@ Runs as: the application's user, in the supervisor and in each worker.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -12,6 +13,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import udsrv
 from udsrv import _native
@@ -19,7 +21,7 @@ from udsrv.config.model import Settings
 from udsrv.errors import ConfigError, PrivilegeError
 from udsrv.log import Log
 from udsrv.sandbox import policy
-from udsrv.sandbox.policy import Grant, Place, Tier
+from udsrv.sandbox.policy import Gap, Grant, Place, Tier
 
 #: Addresses for documentation, RFC 5737 and RFC 3849: any that isn't of this machine will do.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -36,6 +38,7 @@ class Report:
 
     headline: str
     warnings: tuple[str, ...] = ()
+    abi: int = 0  # Landlock's
 
     def write(self, log: Log) -> None:
         """Say it in the log."""
@@ -53,10 +56,17 @@ def harden() -> None:
     Raises:
         PrivilegeError: the kernel refused.
     """
+    _no_new_privileges()
     try:
-        _native.no_new_privileges()
         _native.not_dumpable()
         _native.child_subreaper()
+    except OSError as error:
+        raise PrivilegeError(f"the process can't be sealed: {error}") from error
+
+
+def _no_new_privileges() -> None:
+    try:
+        _native.no_new_privileges()
     except OSError as error:
         raise PrivilegeError(f"the process can't be sealed: {error}") from error
 
@@ -67,16 +77,19 @@ def enter(settings: Settings) -> None:
     What was done is left in `_DENIED` for the supervisor, whose own sandbox comes on top.
 
     Raises:
-        PrivilegeError: the kernel refused.
+        PrivilegeError: the kernel refused, or leaves a gap that ``--sandbox strict`` forbids.
     """
-    harden()
     if settings.sandbox == "off":
         return
+    _no_new_privileges()
     named = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if name in os.environ]
     parents = [*named, *_TEMPORARY]  # where tempfile looks, in this order
     place = place_here(parents[0], is_ours=False)
-    _restrict(policy.entrance(settings, place, parents), settings.network)
-    if _deny(settings.network):
+    held = policy.entrance(settings, place, parents)
+    abi = _restrict(held, settings.network, closed="/")
+    calls_denied = _deny(settings.network)
+    _demand(settings, policy.gaps(abi, calls_denied=calls_denied, only_loopback=None))
+    if calls_denied:
         os.environ[_DENIED] = "1"
 
 
@@ -112,24 +125,37 @@ def seal_supervisor(settings: Settings, place: Place) -> Report:
         return Report("", ("off: the application may do whatever its user may",))
     _require_named(settings)
     warnings = (*policy.doubts(settings, place, _import_path()), *_closed_by_modes(settings))
-    abi = _restrict(policy.grants(settings, place, Tier.SUPERVISOR), settings.network)
+    held = policy.grants(settings, place, Tier.SUPERVISOR)
+    # What was open until now, to make the temporary directory in.
+    closed = next((path for path in _TEMPORARY if not policy.is_open(held, path)), "/")
+    abi = _restrict(held, settings.network, closed=closed)
     _show_the_domain()
     calls_denied = os.environ.pop(_DENIED, "") == "1" or _deny(settings.network)
     only_loopback = reaches_only_loopback() if settings.network == "local" else None
     gaps = policy.gaps(abi, calls_denied=calls_denied, only_loopback=only_loopback)
-    grave = tuple(gap.text for gap in gaps if gap.is_grave)
-    if settings.sandbox == "strict" and grave:
-        raise PrivilegeError(
-            f"sandbox: strict, and here {'; '.join(grave)}: run a newer kernel, or give"
-            " --sandbox best-effort"
-        )
+    grave = _demand(settings, gaps)
     parts = [
         f"{f'Landlock ABI {abi}' if abi else 'no Landlock'},"
         f" {'seccomp' if calls_denied else 'no seccomp'}",
         f"network {settings.network}",
         *(gap.text for gap in gaps if not gap.is_grave),
     ]
-    return Report("; ".join(parts), (*grave, *warnings))
+    return Report("; ".join(parts), (*grave, *warnings), abi)
+
+
+def _demand(settings: Settings, gaps: tuple[Gap, ...]) -> tuple[str, ...]:
+    """Return what is open and shouldn't be, if that is allowed.
+
+    Raises:
+        PrivilegeError: by ``--sandbox strict`` it isn't.
+    """
+    grave = tuple(gap.text for gap in gaps if gap.is_grave)
+    if settings.sandbox == "strict" and grave:
+        raise PrivilegeError(
+            f"sandbox: strict, and here {'; '.join(grave)}: run a newer kernel, or give"
+            " --sandbox best-effort"
+        )
+    return grave
 
 
 def _show_the_domain() -> None:
@@ -179,8 +205,16 @@ def seal_worker(settings: Settings, place: Place, supervisor_pid: int) -> None:
         PrivilegeError: the kernel refused, or the supervisor is gone already.
     """
     die_with(supervisor_pid)
-    if settings.sandbox != "off":
-        _restrict(policy.grants(settings, place, Tier.WORKER), settings.network)
+    if settings.sandbox == "off":
+        return
+    held = policy.grants(settings, place, Tier.WORKER)
+    abi = _restrict(held, settings.network, closed="/")
+    if abi != place.abi:
+        raise PrivilegeError(f"sandbox: Landlock's ABI was {place.abi} and is {abi} for a worker")
+    if abi >= policy.SCOPES_SINCE_ABI:
+        with contextlib.suppress(PermissionError):
+            os.kill(supervisor_pid, 0)
+            raise PrivilegeError("sandbox: Landlock holds nothing: the supervisor can be signalled")
 
 
 def die_with(supervisor_pid: int) -> None:
@@ -197,29 +231,54 @@ def die_with(supervisor_pid: int) -> None:
         raise PrivilegeError("the supervisor is gone")
 
 
-def _restrict(grants: tuple[Grant, ...], network: str) -> int:
+def _restrict(grants: tuple[Grant, ...], network: str, *, closed: str) -> int:
+    """Restrict this thread and return Landlock's ABI; ``closed`` shows that it isn't just said.
+
+    Raises:
+        PrivilegeError: the kernel refused, or the directory ``closed`` can still be listed.
+    """
     try:
-        return _native.restrict(
+        abi = _native.restrict(
             [(grant.path, grant.rights) for grant in grants], connect_tcp=network != "none"
         )
     except OSError as error:
         raise PrivilegeError(f"sandbox: Landlock: {error}") from error
+    if abi and not policy.is_open(grants, closed):
+        with contextlib.suppress(OSError):
+            os.close(os.open(closed, os.O_RDONLY | os.O_DIRECTORY))
+            raise PrivilegeError(f"sandbox: Landlock holds nothing: {closed} can be listed")
+    return abi
 
 
 def _deny(network: str) -> bool:
+    """Filter system calls and see that they are; tell whether this system can.
+
+    Raises:
+        PrivilegeError: the kernel refused, or has fewer filters than it took.
+    """
     denials = [
         (call, denial.error, denial.when)
         for denial in policy.denials(network)
         for call in denial.calls
     ]
+    before = _filters()
     try:
-        _native.deny(denials, policy.FIRST_UNKNOWN_CALL)
+        added = _native.deny(denials, policy.FIRST_UNKNOWN_CALL)
     except OSError as error:
         # Not built in, masked by whoever started us, or another architecture.
         if error.errno in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
             return False
         raise PrivilegeError(f"sandbox: seccomp: {error}") from error
+    held = _filters() - before
+    if held != added:
+        raise PrivilegeError(f"sandbox: seccomp has {held} of the {added} filters that it took")
     return True
+
+
+def _filters() -> int:
+    """Return how many filters this process has. Source: proc_pid_status(5), since Linux 5.9."""
+    status = Path("/proc/self/status").read_text(encoding="latin-1")
+    return int(status.partition("Seccomp_filters:")[2].split(maxsplit=1)[0])
 
 
 def reaches_only_loopback() -> bool:

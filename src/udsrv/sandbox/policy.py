@@ -48,6 +48,7 @@ class Place:
     temporary: str
     temporary_is_ours: bool  # made by the supervisor, which removes it
     credentials: str | None = None
+    abi: int = 0  # Landlock's, once the supervisor is in the sandbox
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,11 @@ def doubts(settings: Settings, place: Place, import_path: Iterable[str]) -> tupl
             if not any("read_file" in one.rights and is_below(path, one.path) for one in held)
         ),
     )
+
+
+def is_open(held: Iterable[Grant], directory: str) -> bool:
+    """Tell whether ``directory`` may be listed."""
+    return any("read_dir" in grant.rights and is_below(directory, grant.path) for grant in held)
 
 
 def is_below(path: str, directory: str) -> bool:
@@ -324,13 +330,16 @@ class Gap:
     is_grave: bool = True
 
 
+SCOPES_SINCE_ABI = 6
+
 # Since which ABI of Landlock, and which Linux, and what is possible before.
 _SINCE: tuple[tuple[int, str, Gap], ...] = (
     (1, "5.13", Gap("the application may open every file that its user may")),
     (2, "5.19", Gap("files can't be renamed into another directory, which some applications do")),
     (3, "6.2", Gap("a worker can empty any file that its user may write")),
     (4, "6.7", Gap("a worker can listen on a TCP port")),
-    (6, "6.12", Gap("a worker can signal its supervisor and siblings, and use abstract sockets")),
+    (SCOPES_SINCE_ABI, "6.12",
+     Gap("a worker can signal its supervisor and siblings, and use abstract sockets")),
     (9, "7.1", Gap("a worker can connect to other programs' sockets", is_grave=False)),
 )  # fmt: skip
 

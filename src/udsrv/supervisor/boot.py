@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import sys
+from dataclasses import replace
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
@@ -64,7 +65,9 @@ def _run(control: Channel) -> int:
         private.enter_context(credentials_directory(payload.spec.log))
         directory = private.enter_context(private_tmpdir())
         place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
-        seal_supervisor(settings, place).write(payload.spec.log)
+        report = seal_supervisor(settings, place)
+        report.write(payload.spec.log)
+        place = replace(place, abi=report.abi)
         watcher = None
         if settings.reload:
             # Before anything is imported, so that no change is missed.

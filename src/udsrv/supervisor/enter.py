@@ -7,21 +7,25 @@ variables name run after the exec, inside. Source: site, "This module is automat
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 from udsrv.errors import PrivilegeError
+from udsrv.log import INFO, Log
 from udsrv.supervisor.payload import peek_settings
 
 
 def main() -> None:
     """Become the command that the arguments hold, in the sandbox."""
     following = sys.argv[3:]
-    # An environment of another Python than the master's can't load this udsrv; its own seals
-    # itself after the exec. So it does when something fails here, and says what.
-    with contextlib.suppress(ImportError, PrivilegeError):
+    try:
         from udsrv.sandbox.apply import enter
-
-        enter(peek_settings())
+    except ImportError:
+        pass  # another Python than the master's: the environment's own udsrv seals itself, later
+    else:
+        try:
+            enter(peek_settings())
+        except PrivilegeError as error:
+            Log("supervisor", level=INFO, timestamps=True).error(str(error))
+            sys.exit(error.exit_code)
     os.execv(following[0], following)  # noqa: S606 - exec is the point
