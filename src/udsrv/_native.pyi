@@ -6,7 +6,15 @@ Runs as: the app's user, in supervisors and workers.
 from collections.abc import Callable, Sequence
 from typing import Protocol, final
 
-__all__ = ["Server", "child_subreaper", "die_with_parent", "no_new_privileges", "not_dumpable"]
+__all__ = [
+    "Server",
+    "child_subreaper",
+    "deny",
+    "die_with_parent",
+    "no_new_privileges",
+    "not_dumpable",
+    "restrict",
+]
 
 class _TextSink(Protocol):
     """What ``wsgi.errors`` is made of."""
@@ -18,6 +26,19 @@ def no_new_privileges() -> None: ...
 def not_dumpable() -> None: ...
 def child_subreaper() -> None: ...
 def die_with_parent() -> None: ...
+def restrict(grants: Sequence[tuple[str, Sequence[str]]], *, connect_tcp: bool) -> int:
+    """Keep of the rights on files those of ``grants`` (a path and landlock(7)'s rights below it).
+
+    Return the ABI of the kernel's Landlock, 0 where it has none.
+    """
+
+def deny(
+    denials: Sequence[tuple[str, int, Sequence[tuple[int, str, int]]]], first_unknown: int
+) -> None:
+    """Let system calls fail: name, errno, and conditions (argument; ==, != or has; value).
+
+    Those with numbers from ``first_unknown`` on fail with ENOSYS. Source: seccomp(2).
+    """
 
 @final
 class Server:

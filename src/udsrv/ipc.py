@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # The descriptors of a supervisor beside its standard streams; /dev/null where there is no access
-# log.
-CONTROL_FD, PAYLOAD_FD, LISTENER_FD, ACCESS_FD = 3, 4, 5, 6
+# log, or no credential.
+CONTROL_FD, PAYLOAD_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD = range(3, 8)
 
 RECORD = struct.Struct("<B7xQ")
 _FD = struct.Struct("i")

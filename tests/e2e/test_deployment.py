@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from support.machine import Machine
+from support.processes import status_of
 from support.waiting import wait_for_end
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plain.py"
@@ -79,6 +82,35 @@ def test_neither_nobody_nor_the_workers_user_can_connect(site, user):
     result = site.try_run(*as_user(*user, *curl))
     assert result.returncode == 7  # curl(1): failed to connect
     assert site.run(*as_user("www-data", "www-data", *curl))
+
+
+def test_the_audit_sees_the_unit_and_what_is_in_it(site):
+    command = ("/opt/udsrv/bin/udsrv", "audit", "--socket", SOCKET, "--user", "app", "--json")
+    seen = json.loads(site.try_run(*command).stdout)
+    assert seen["unit"] == {"name": "app.service", "exposure": 2.1, "threshold": 3}
+    assert [each["role"] for each in seen["processes"]] == ["master", "supervisor", "worker"]
+    for process in seen["processes"]:
+        assert process["seccomp"] == 2
+        assert "/etc" not in process["writable"]
+    failed = {each["check"] for each in seen["findings"] if each["verdict"] != "warn"}
+    assert failed == set()
+    stricter = json.loads(site.try_run(*command, "--threshold", "2").stdout)
+    (unit,) = (each for each in stricter["findings"] if each["check"] == "unit")
+    assert unit["fact"] == "its exposure is 2.1 (OK), more than 2"
+
+
+def test_the_unit_takes_nothing_away_that_the_drop_needs(site):
+    # CAP_SETPCAP and capset, for the bounding set and the secure bits: the workers are there, and
+    # none is without having read them back.
+    workers = site.processes("udsrv: worker")
+    assert workers
+    for pid in workers:
+        status = status_of(pid)
+        assert (status["CapBnd"], status["NoNewPrivs"]) == ("0000000000000000", "1")
+        limits = " ".join(Path(f"/proc/{pid}/limits").read_text().split())
+        assert "Max core file size 0 0 bytes" in limits
+        assert re.search(r"Max open files (\d+) \1 files", limits)
+        assert "Max msgqueue size 0 0 bytes" in limits
 
 
 def test_a_stop_leaves_no_path(site):

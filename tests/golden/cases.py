@@ -116,6 +116,20 @@ def _systemd() -> Iterator[Kept]:
             ),
         ),
         (
+            "no-network",
+            make_settings(
+                app="app",
+                socket="/run/app/app.sock",
+                network="none",
+                write_path=["/var/lib/app", "/srv/up loads"],
+                read_path=["/home/shared"],
+            ),
+        ),
+        (
+            "this-machine",
+            make_settings(app="app", socket="/run/app/app.sock", network="local"),
+        ),
+        (
             "everything-odd",
             make_settings(
                 app="pkg.module:make('50 % off', \"$5\")",
@@ -144,6 +158,15 @@ def _systemd() -> Iterator[Kept]:
             "access-log-elsewhere",
             make_settings(
                 app="app", socket="/run/app/app.sock", access_logfile="/srv/my logs/a.log"
+            ),
+        ),
+        (
+            "credentials",
+            make_settings(
+                app="app",
+                socket="/run/app/app.sock",
+                user="app",
+                credential=["db.password:/etc/my 100% secrets/db", "secret-key:/etc/app/key"],
             ),
         ),
         ("shared-account", make_settings(app="app", socket="/run/app/app.sock", user="nobody")),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from support import raw_http
+from support.directories import open_to_applications
 from support.servers import Udsrv
 from support.waiting import PATIENCE_S, WaitError
 
@@ -91,7 +92,7 @@ def test_nothing_is_sent_between_two_answers(server: Udsrv, method: str):
 @contextlib.contextmanager
 def held_up(server: Udsrv, directory: Path) -> Iterator[None]:
     """Keep one thread of the application busy meanwhile."""
-    pipe = directory / f"pipe-{time.monotonic_ns()}"
+    pipe = open_to_applications(directory) / f"pipe-{time.monotonic_ns()}"
     os.mkfifo(pipe)
     pipe.chmod(0o666)
     with raw_http.Connection(server.socket) as client:

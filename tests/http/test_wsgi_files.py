@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from support import raw_http
+from support.directories import open_to_applications
 from support.servers import Udsrv
 from support.waiting import PATIENCE_S, WaitError
 
@@ -43,7 +44,7 @@ def patterned(size: int) -> bytes:
 @pytest.fixture(scope="module")
 def make_file(module_directory: Path) -> Callable[[bytes], Path]:
     def make(content: bytes) -> Path:
-        path = module_directory / f"file-{next(_numbers)}"
+        path = open_to_applications(module_directory) / f"file-{next(_numbers)}"
         path.write_bytes(content)
         path.chmod(0o666)
         return path

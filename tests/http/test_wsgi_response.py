@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support import raw_http
+from support.directories import open_to_applications
 from support.servers import Udsrv
 
 
@@ -152,7 +153,7 @@ def test_an_answer_that_has_no_body_gets_none(server: Udsrv, status: str, length
 def test_each_chunk_arrives_before_the_next_is_made(
     server: Udsrv, module_directory: Path, token: str, version: str
 ):
-    pipe = module_directory / f"pipe-{token}"
+    pipe = open_to_applications(module_directory) / f"pipe-{token}"
     os.mkfifo(pipe)
     pipe.chmod(0o666)
     with raw_http.Connection(server.socket) as client:

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from support.directories import open_to_applications
 from support.log_file import LogFile
 from support.raw_http import Connection, get, request
 from support.waiting import wait_for_end
@@ -237,7 +238,7 @@ def test_a_line_does_not_wait_for_another_request(serve_logged, log):
 def test_a_line_does_not_wait_for_the_application(serve_logged, log, shared_directory):
     """The worker's only thread is in the application; the line before comes out all the same."""
     server = serve_logged(app="remote:app")
-    gate = shared_directory / "gate"
+    gate = open_to_applications(shared_directory) / "gate"
     os.mkfifo(gate)
     gate.chmod(0o666)
     source = f"open({str(gate)!r}).read()".encode()

@@ -47,7 +47,7 @@ def test_check_goes_through_everything_and_creates_nothing(run, shared_directory
     points = [line.split()[:2] for line in result.stdout.splitlines()]
     assert points == [
         ["ok", "settings"], ["ok", "user"], ["ok", "directories"], ["ok", "socket"],
-        ["ok", "application"],
+        ["ok", "sandbox"], ["ok", "writes"], ["ok", "application"],
     ]  # fmt: skip
     assert f"{shared_directory}/run: nobody else can replace what is in it" in result.stdout
 

@@ -154,11 +154,12 @@ def test_a_start_and_a_stop_are_a_few_lines(serve_ordinary):
     assert server.stop() == 0
     facts = f"hello:app on {server.socket} ({user}:"
     lines = [re.sub(STAMP, "", line) for line in server.log.text().splitlines()]
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[0].startswith("[master] not started as root: the application runs as '")
-    assert lines[1].startswith(f"[master] ready: {facts}")
-    assert lines[1].endswith(f"0660), 2 workers with 3 threads as {user}")
-    assert lines[2] == "[master] SIGTERM: stopping within 30 s"
+    assert lines[1].startswith("[supervisor] sandbox: ")
+    assert lines[2].startswith(f"[master] ready: {facts}")
+    assert lines[2].endswith(f"0660), 2 workers with 3 threads as {user}")
+    assert lines[3] == "[master] SIGTERM: stopping within 30 s"
 
 
 def test_the_level_decides_what_is_logged(serve_ordinary):

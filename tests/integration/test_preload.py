@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from support.directories import open_to_applications
 from support.gates import Gate
 from support.processes import descendants_of, status_of
 from support.remote import run_in_worker
@@ -38,7 +39,7 @@ def test_what_loading_made_is_frozen(serve):
 
 
 def test_files_that_loading_opened_stay_open(serve, shared_directory):
-    path = shared_directory / "opened"
+    path = open_to_applications(shared_directory) / "opened"
     path.write_text("content")
     path.chmod(0o644)
     server = serve(*before_loading(f"OPENED = open({str(path)!r})"), app="gated:app")

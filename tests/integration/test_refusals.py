@@ -110,7 +110,10 @@ def test_a_socket_in_a_directory_that_does_not_exist(serve, shared_directory):
     server = serve(socket=shared_directory / "no" / "app.sock", ready=False)
     code, lines = refused(server, among=shared_directory / "run")
     assert code == 77
-    assert lines[-1] == f"udsrv: {shared_directory}/no: No such file or directory"
+    assert lines[-1] == (
+        f"udsrv: {shared_directory}/no doesn't exist: make it with"
+        f" 'mkdir -p -m 0755 {shared_directory}/no'"
+    )
     assert not (shared_directory / "no").exists()
 
 

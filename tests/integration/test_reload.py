@@ -80,7 +80,7 @@ def test_bytecode_of_the_same_second_does_not_hide_a_change(site):
     site.directory.chmod(0o777)
     site.write("one")
     os.utime(site.directory / "watched.py", (1_000_000_000, 1_000_000_000))
-    server = site.start()
+    server = site.start("--write-path", str(site.directory))
     assert get(server.socket).body == b"one"
     assert list((site.directory / "__pycache__").iterdir())
     fresh = site.directory / "fresh"

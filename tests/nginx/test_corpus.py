@@ -83,7 +83,8 @@ def start_pair(start_udsrv, start_nginx, shared_directory: Path) -> Iterator[Cal
         data = f"DATA={shared_directory / 'ours' / 'data'}"
         # The seed: what an application makes of a set has the same order under both.
         variables = ("-e", data, "-e", "PYTHONHASHSEED=0")
-        ours = start_udsrv(name, *user, "--threads", threads, *variables, ready=False)
+        options = (*user, "--threads", threads, "--write-path", str(shared_directory / "ours"))
+        ours = start_udsrv(name, *options, *variables, ready=False)
         theirs = gunicorn.start(
             ours.directory / "app",
             name,

@@ -16,6 +16,7 @@ import requests
 
 from support import nginx
 from support.accounts import IS_ROOT
+from support.directories import open_to_applications
 from support.processes import children_of, status_of
 from support.servers import UDSRV, Udsrv
 
@@ -244,7 +245,7 @@ def test_an_upload_that_nginx_passes_on_as_it_comes(
 
 
 def test_each_line_arrives_before_the_next_is_made(unbuffered_site: Site, module_directory: Path):
-    pipe = module_directory / "pipe"
+    pipe = open_to_applications(module_directory) / "pipe"
     os.mkfifo(pipe)
     pipe.chmod(0o666)
     with socket.create_connection(("127.0.0.1", unbuffered_site.port), timeout=TIMEOUT_S) as client:

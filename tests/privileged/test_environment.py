@@ -1,5 +1,6 @@
 """What of root's environment reaches the application: what is listed and what is named."""
 
+import contextlib
 import os
 import pwd
 import stat
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from support.accounts import APP_USER
+from support.accounts import APP_USER, OTHER_USER
+from support.directories import copy_readable, make_directory_of
 from support.processes import descendants_of, title_of
-from support.remote import run_in_worker
+from support.remote import run_in_worker, start_in_worker
+from support.servers import APPLICATIONS
+from support.strangers import run_as
 
 ENVIRON = "import os; result = dict(os.environ)"
 OWN = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR"}
@@ -73,6 +77,56 @@ def test_secrets_are_in_no_command_line(serve, shared_directory):
     assert b"hush" not in Path(f"/proc/{server.pid}/environ").read_bytes()
 
 
+LOOK_AROUND = """
+import os, sys
+pids = sys.argv[1:]
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    for name in ("cmdline", "environ"):
+        try:
+            with open(f"/proc/{pid}/{name}", "rb") as file:
+                found = b"hu" + b"sh" in file.read()
+        except PermissionError:
+            if name == "environ" and pid in pids:
+                pids.remove(pid)
+        except OSError:
+            pass
+        else:
+            if found:
+                print(pid, name)
+print("readable:", *pids)
+"""
+
+
+def test_another_user_finds_no_secret_in_the_processes_of_the_machine(serve, shared_directory):
+    file = shared_directory / "secret"
+    file.write_text("SECRET=hush\n")
+    file.chmod(0o600)
+    server = serve("--env-file", str(file), "--credential", f"key:{file}")
+    pids = (server.pid, *descendants_of(server.pid))
+    assert len(pids) == 3
+    assert run_as(OTHER_USER, LOOK_AROUND, *pids) == "readable:"
+    assert run_as(OTHER_USER, LOOK_AROUND, os.getpid()) == "readable:"
+
+
+def test_a_worker_that_crashes_leaves_no_core(serve, shared_directory):
+    directory = make_directory_of(APP_USER, shared_directory / "cwd")
+    copy_readable(APPLICATIONS / "remote.py", directory)
+    server = serve("--chdir", str(directory))
+    # Not dumpable: the kernel gives its files in /proc to root. Source: proc(5), prctl(2).
+    for pid in descendants_of(server.pid):
+        assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
+    (worker,) = server.workers
+    crash = """
+    import os, resource, signal
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    os.kill(os.getpid(), signal.SIGSEGV)
+    """
+    with contextlib.closing(start_in_worker(server.socket, crash)):
+        server.log.wait_for(rf"pid {worker}\) was killed by signal 11")
+    assert set(os.listdir(directory)) == {"remote.py", "__pycache__"}
+
+
 def test_the_temporary_directory_is_private_and_goes_with_the_server(serve):
     server = serve()
     path = Path(run_in_worker(server.socket, "import tempfile; result = tempfile.gettempdir()"))
@@ -115,7 +169,7 @@ def fifo(file):
 
 
 REFUSED = {
-    open_to_a_group: (78, "(uid 0, mode 0640) must belong to uid 0 with mode 0600"),
+    open_to_a_group: (78, "(uid 0, gid 0, mode 0640) is open to others; it must belong to uid 0"),
     of_the_application: (78, "Permission denied; it must belong to uid 0 with mode 0600"),
     behind_a_link: (78, "app.env: "),
     in_an_open_directory: (77, "is writable by everybody"),

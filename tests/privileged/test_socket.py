@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from support.accounts import APP_USER, EXTRA_GROUP, NGINX_USER, OTHER_USER
+from support.accounts import APP_USER, NGINX_USER, OTHER_USER
 from support.raw_http import get
 from support.remote import run_in_worker
 from support.servers import UDSRV
@@ -57,65 +57,6 @@ def test_the_private_directory_is_closed_to_everybody(serve):
     for user in (APP_USER, OTHER_USER, NGINX_USER):
         for name in ("kept", "staged"):
             assert connect_as(user, private / name) == "Permission denied"
-
-
-ATTACKS = {
-    "connect": "s = socket.socket(socket.AF_UNIX); s.connect(path)",
-    "unlink": "os.unlink(path)",
-    "chmod": "os.chmod(path, 0o666)",
-    "chown": "os.chown(path, os.getuid(), -1)",
-    "rename away": "os.rename(path, path + '.old')",
-    "rename over": "open('/tmp/udsrv-x-%d' % os.getpid(), 'w'); "
-    "os.replace('/tmp/udsrv-x-%d' % os.getpid(), path)",
-    "link": "os.link(path, path + '.link')",
-    "link out": "os.link(path, os.environ['TMPDIR'] + '/link')",
-    "plant": "open(os.path.dirname(path) + '/planted', 'w')",
-    "enter": "os.listdir(path + '.d')",
-    "utime": "os.utime(path, (1, 1))",
-}
-
-
-def test_the_worker_can_do_nothing_to_the_socket_it_serves(serve):
-    server = serve()
-    before = server.socket.stat()
-    source = f"""
-    import os, socket
-    path = {str(server.socket)!r}
-    result = {{}}
-    for name, attack in {ATTACKS!r}.items():
-        try:
-            exec(attack)
-        except OSError as error:
-            result[name] = error.errno
-        else:
-            result[name] = "done"
-    for name in os.listdir("/tmp"):
-        if name == "udsrv-x-%d" % os.getpid():
-            os.unlink("/tmp/" + name)
-    """
-    outcomes = run_in_worker(server.socket, source)
-    assert set(outcomes) == set(ATTACKS)
-    # EPERM, EACCES, and EXDEV where /tmp is a filesystem of its own.
-    assert set(outcomes.values()) <= {1, 13, 18}
-    assert server.socket.stat()[:7] == before[:7]
-
-
-def test_an_application_in_the_sockets_group_is_warned_about(serve):
-    server = serve("--socket-group", EXTRA_GROUP)
-    assert (
-        server.log.count(rf"warning: user: '{APP_USER}' is in the socket's group '{EXTRA_GROUP}'")
-        == 1
-    )
-
-
-def test_an_application_that_is_nginxs_user_is_warned_about(start_udsrv):
-    server = start_udsrv("hello:app", "--user", NGINX_USER)
-    assert server.log.count(rf"warning: user: '{NGINX_USER}' is Nginx's user too") == 1
-
-
-def test_an_application_that_owns_its_socket_is_warned_about(serve):
-    server = serve("--socket-owner", APP_USER)
-    assert server.log.count(rf"warning: socket_owner: '{APP_USER}' owns the socket") == 1
 
 
 def test_root_with_nothing_but_the_four_capabilities_is_enough(serve, shared_directory):

@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import shutil
+import struct
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,25 @@ def make_directory_of(owner: str, directory: Path) -> Path:
     if who.pw_uid != os.getuid():
         os.chown(directory, who.pw_uid, who.pw_gid)
     return directory
+
+
+def open_to_applications(directory: Path) -> Path:
+    """Return the part of ``directory`` that the sandbox of servers started there leaves open."""
+    inside = directory / "open"
+    if not inside.exists():
+        inside.mkdir()
+        inside.chmod(0o777)  # whoever that is
+    return inside
+
+
+def grant_writing(path: Path) -> None:
+    """Let a stranger write ``path``, which its mode shows as a right of the group's.
+
+    user::rwx user:4294967000:rwx group::r-x mask::rwx other::r-x. Source: acl(5).
+    """
+    entries = [(1, 7, -1), (2, 7, 4294967000 - 2**32), (4, 5, -1), (16, 7, -1), (32, 5, -1)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr(path, "system.posix_acl_access", acl)
 
 
 def copy_readable(source: Path, directory: Path) -> Path:

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from support.directories import open_to_applications
 from support.waiting import PATIENCE_S, wait_readable
 
 
@@ -13,6 +14,7 @@ class Gate:
     """Two FIFOs: one on which code says that it has come, one on which it waits."""
 
     def __init__(self, path: Path) -> None:
+        path = open_to_applications(path.parent) / path.name
         self._paths = (path.with_name(f"{path.name}.came"), path.with_name(f"{path.name}.go"))
         for fifo in self._paths:
             os.mkfifo(fifo)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from support import guardian
 from support.accounts import own_name
-from support.directories import copy_readable, make_directory_of
+from support.directories import copy_readable, make_directory_of, open_to_applications
 from support.log_file import LogFile
 from support.notify import NotifySocket
 from support.processes import children_of, descendants_of, title_of
@@ -91,9 +91,10 @@ def start(
     """Start a server for ``app`` and return at once; ``wait_ready`` waits.
 
     ``directory`` (see ``make_shared_directory``) gets ``run/`` for the socket, owned by ``run_as``
-    (default: who runs the tests); the log; and ``app/``, a copy of ``tests/apps``, which
-    is where the server starts. ``stderr_fd`` is where the log goes instead of its file, and
-    ``stdout_fd`` what is standard output instead of that file.
+    (default: who runs the tests); the log; ``open/``, which the sandbox leaves open to the
+    application; and ``app/``, a copy of ``tests/apps``, which is where the server starts.
+    ``stderr_fd`` is where the log goes instead of its file, and ``stdout_fd`` what is standard
+    output instead of that file.
     """
     who = run_as or own_name()
     if not (directory / "run").exists():
@@ -101,6 +102,7 @@ def start(
     if not (directory / "app").exists():
         copy_readable(APPLICATIONS, directory).rename(directory / "app")
     socket = socket or directory / "run" / "app.sock"
+    options = ("--write-path", str(open_to_applications(directory)), *options)
     number = len(list(directory.glob("udsrv-*.log")))
     log = LogFile(directory / f"udsrv-{number}.log")
     notify = NotifySocket(directory / f"notify-{number}")

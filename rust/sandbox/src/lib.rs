@@ -1,8 +1,16 @@
-//! What an unprivileged process can give up for good: prctl.
+//! What an unprivileged process can give up for good: prctl, Landlock, seccomp.
 //!
-//! Runs as: the application's user. Every function acts on the calling process.
+//! Runs as: the application's user. Every function acts on the calling process. What is given up stands
+//! in `udsrv/sandbox/policy.py`; nothing here decides.
+
+mod calls;
+mod files;
+mod numbers;
 
 use std::io;
+
+pub use calls::{Comparison, Condition, Denial, deny};
+pub use files::{Grant, restrict};
 
 fn prctl(option: libc::c_int, argument: libc::c_ulong) -> io::Result<()> {
     let unused: libc::c_ulong = 0;

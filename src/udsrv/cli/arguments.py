@@ -36,6 +36,7 @@ class Command:
     summary: str
     required: tuple[str, ...]
     options: tuple[Option, ...] = ()
+    more: str = ""  # what --help says below
 
 
 _OUTPUT = Option("--output", "DIR", "Write all files, each at its place below DIR.")
@@ -85,6 +86,21 @@ COMMANDS: Mapping[str, Command] = {
             "check",
             "Check settings, accounts, directories and the application's import.",
             ("socket", "app"),
+        ),
+        Command(
+            "audit",
+            "Read from the kernel, and try, what the running processes could do.",
+            ("socket",),
+            (
+                Option("--json", "", "Print JSON (docs/audit.schema.json).", switch=True),
+                Option(
+                    "--threshold",
+                    "N",
+                    "Fail when systemd-analyze security gives the unit more than N of 10.",
+                    default="3",
+                ),
+            ),
+            "Exit codes: 0 nothing fails, 1 something fails or could not be looked at.",
         ),
     )
 }

@@ -74,6 +74,8 @@ def _subcommand_help(command: Command) -> str:
         default = f" [{option.default}]" if option.default else ""
         lines += _row(f"{option.flag} {option.metavar}".rstrip(), f"{option.help}{default}")
     lines += ["", "All settings that udsrv --help lists are taken too."]
+    if command.more:
+        lines += ["", *textwrap.wrap(command.more, _WIDTH)]
     return "\n".join(lines) + "\n"
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from udsrv.cli import arguments
 from udsrv.cli.arguments import Arguments
 from udsrv.config.model import Settings
 from udsrv.config.resolve import resolve
+from udsrv.config.sources import read_file
 from udsrv.errors import UdsrvError, UsageError
 
 
@@ -64,8 +65,18 @@ def _run(argv: Sequence[str], start_directory: str) -> int:
         given.config_path,
         start_directory,
         required=given.command.required,
+        read=_reader(),
     )
     return _dispatch(given, settings, start_directory)
+
+
+def _reader() -> Callable[[str], bytes]:
+    """Return what reads the file of settings: root relies on what root alone can have written."""
+    if os.geteuid() != 0:
+        return read_file
+    from udsrv.start.files import read_configuration
+
+    return read_configuration
 
 
 def _dispatch(given: Arguments, settings: Settings, start_directory: str) -> int:
@@ -78,6 +89,12 @@ def _dispatch(given: Arguments, settings: Settings, start_directory: str) -> int
         from udsrv.diagnose.check import check
 
         return check(settings)
+    if command == "audit":
+        from udsrv.diagnose.audit.command import audit
+
+        return audit(
+            settings, as_json=given.options["--json"], threshold=given.options["--threshold"]
+        )
     if command == "print-config":
         from udsrv.cli.print_config import print_config
 

@@ -34,10 +34,13 @@ _APP = Kind("an application like 'app:app'", values.application)
 _NAME = Kind("a name of at most 64 letters, digits, '_', '-' and '.'", values.instance_name)
 _ASSIGNMENT = Kind("a variable like NAME=VALUE", values.assignment, multiline=True)
 _GLOB = Kind("a variable's name, or a pattern with * and ?", values.variable_glob)
+_CREDENTIAL = Kind("a credential like NAME or NAME:PATH", values.credential, path_after=":")
 _LOG_FILE = Kind("a path, or '-' for standard output", values.path, is_path=True, takes_stream=True)
 _ACCESS_FORMAT = Kind(
     "combined, json, or a format like '%(h)s \"%(r)s\" %(s)s'", values.access_format
 )
+_SANDBOX = values.choice("strict", "best-effort", "off")
+_NETWORK = values.choice("none", "local", "full")
 _LOG_FORMAT = values.choice("text", "json")
 _LEVEL = values.choice("debug", "info", "warning", "error")
 
@@ -141,6 +144,9 @@ class Setting:
             raise
         except ValueError as error:
             raise SettingError(f"{raw!r} is not {self.accepts}") from error
+        if self.kind.path_after:
+            head, mark, rest = str(value).partition(self.kind.path_after)
+            return f"{head}{mark}{values.absolute(rest, start_directory)}" if mark else head
         if not self.kind.is_path or (self.kind.takes_stream and value == "-"):
             return value
         return values.absolute(str(value), start_directory)
@@ -157,6 +163,7 @@ class Setting:
 APPLICATION = "Application"
 SOCKET = "Socket"
 PROCESSES = "Processes"
+SANDBOX = "Sandbox"
 TIME = "Deadlines, in seconds"
 LIMITS = "Limits, in bytes unless said otherwise"
 DEVELOPMENT = "Development"
@@ -197,6 +204,11 @@ SETTINGS: tuple[Setting, ...] = (
         "env_file", _PATH, None, "PATH",
         "A file of NAME=VALUE lines that only root can read: the place for secrets.",
         APPLICATION, unset="none",
+    ),
+    Setting(
+        "credential", _CREDENTIAL, (), "NAME[:PATH]",
+        "A file of root's that the application reads as $CREDENTIALS_DIRECTORY/NAME; repeatable.",
+        APPLICATION, many=True,
     ),
     Setting(
         "socket", _SOCKET, None, "PATH",
@@ -267,6 +279,26 @@ SETTINGS: tuple[Setting, ...] = (
         "name", _NAME, None, "NAME",
         "What this instance is called in units, upstreams and the log.",
         PROCESSES, unset="the socket's file name without its suffix", short=("-n",),
+    ),
+    Setting(
+        "sandbox", _SANDBOX, "best-effort", "MODE",
+        "strict starts only where the kernel can enforce all of it; or best-effort, or off.",
+        SANDBOX,
+    ),
+    Setting(
+        "read_path", _PATH, (), "PATH",
+        "What the application may read and run beside the system and itself; repeatable.",
+        SANDBOX, many=True, separator=",",
+    ),
+    Setting(
+        "write_path", _PATH, (), "PATH",
+        "What the application may write beside its temporary directory; repeatable.",
+        SANDBOX, many=True, separator=",",
+    ),
+    Setting(
+        "network", _NETWORK, "full", "REACH",
+        "How far the application's connections go: none, local (this machine) or full.",
+        SANDBOX,
     ),
     Setting(
         "start_timeout", _SECONDS, 60.0, "S",
@@ -387,6 +419,7 @@ class Settings:
     env: tuple[str, ...]
     pass_env: tuple[str, ...]
     env_file: str | None
+    credential: tuple[str, ...]
     socket: str
     socket_owner: str | None
     socket_group: str | None
@@ -401,6 +434,10 @@ class Settings:
     umask: int
     preload: bool
     name: str
+    sandbox: str
+    read_path: tuple[str, ...]
+    write_path: tuple[str, ...]
+    network: str
     start_timeout: float
     graceful_timeout: float
     keep_alive: float

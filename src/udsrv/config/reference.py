@@ -90,6 +90,8 @@ _EXAMPLES = {
     "preload": True,
     "reload": True,
     "reload_extra_file": ["/srv/app/templates/base.html"],
+    "read_path": ["/srv/models"],
+    "write_path": ["/var/lib/app"],
     "trusted_peer": ["www-data", "%proxies"],
     "access_logfile": "/var/log/app/access.log",
 }

@@ -8,7 +8,7 @@ accounts that do not exist yet.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
 from udsrv.config import sources, values
@@ -20,6 +20,10 @@ from udsrv.errors import ConfigError, UsageError
 #: The first is at least as large as each of the others: it holds them.
 _CONTAINS = ("limit_request_head", ("limit_request_line", "limit_request_field_size"))
 
+#: Lists of which each item has a name of its own, and what ends the name.
+_NAMED = {"env": "=", "credential": ":"}
+_MOST_CREDENTIALS = 64
+
 
 def resolve(
     argv_values: Mapping[str, Given],
@@ -28,9 +32,11 @@ def resolve(
     start_directory: str,
     *,
     required: Collection[str] = ("socket", "app"),
+    read: Callable[[str], bytes] = sources.read_file,
 ) -> Settings:
     """Decide every setting; a later source replaces an earlier one, lists included.
 
+    ``read`` reads the file of settings; root's must see that nobody else can write it.
     Without a socket, which only ``required`` without it permits, ``socket`` is empty.
 
     Raises:
@@ -39,7 +45,7 @@ def resolve(
     """
     origins = {setting.name: DEFAULT for setting in SETTINGS}
     decided: dict[str, Any] = {setting.name: setting.default for setting in SETTINGS}
-    for directory, source in _sources(argv_values, environ, config_path, start_directory):
+    for directory, source in _sources(argv_values, environ, config_path, start_directory, read):
         for name, given in source.items():
             try:
                 decided[name] = BY_NAME[name].read(given.raw, directory)
@@ -71,6 +77,7 @@ def _sources(
     environ: Mapping[str, str],
     config_path: str | None,
     start_directory: str,
+    read: Callable[[str], bytes],
 ) -> list[tuple[str, Mapping[str, Given]]]:
     """Order the sources from the weakest to the strongest, with where their relative paths begin.
 
@@ -82,7 +89,7 @@ def _sources(
     ]
     if config_path is not None:
         path = values.absolute(config_path, start_directory)
-        file = sources.from_file(path, as_root=os.geteuid() == 0)
+        file = sources.from_file(path, read)
         ordered.insert(0, (os.path.dirname(path), file))
     # The weakest: a platform sets it for all, the file was written for this application.
     return [(start_directory, sources.from_platform(environ)), *ordered]
@@ -92,11 +99,16 @@ def _check(name: str, value: object) -> None:
     """Check what the whole value of one setting must keep."""
     if name == "socket":
         values.check_socket_length(str(value))
-    if name == "env" and isinstance(value, tuple):
-        names = [text.partition("=")[0] for text in value]
+    if name in _NAMED and isinstance(value, tuple):
+        names = [text.partition(_NAMED[name])[0] for text in value]
         twice = next((each for each in names if names.count(each) > 1), None)
         if twice is not None:
             raise SettingError(f"{twice!r} has two values; give it one")
+    if name == "credential" and isinstance(value, tuple) and len(value) > _MOST_CREDENTIALS:
+        raise SettingError(
+            f"{len(value)} are named, and {_MOST_CREDENTIALS} is the most; put several secrets"
+            " into one file"
+        )
 
 
 def _check_limits(decided: Mapping[str, Any], origins: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _GLOB = re.compile(r"[A-Za-z0-9_*?\[\]!-]+")
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,254}")
 _HOST_PORT = re.compile(r"[^/]*:\d*|\[[^/]*\](:\d*)?|[\d.]+|localhost")
 _OURS = ("UDSRV_", "LISTEN_", "WATCHDOG_", "NOTIFY_SOCKET")
 _HIGHEST_ID = 2**32 - 2  # 2**32 - 1 is (uid_t) -1, which means "unchanged": chown(2)
@@ -39,6 +40,8 @@ class Kind:
     noun: str
     parse: Callable[[str], Value]
     is_path: bool = False
+    #: What stands before a path, if there is one.
+    path_after: str = ""
     #: ``-`` is no path but a standard stream.
     takes_stream: bool = False
     #: A number without quotes would be misread: TOML turns 0o660 into 432.
@@ -259,10 +262,28 @@ def variable_glob(text: str) -> str:
 
 
 def _refuse_ours(name: str) -> None:
+    if name == "CREDENTIALS_DIRECTORY":
+        raise SettingError(
+            f"{name!r} is set by udsrv, for the files that --credential names; leave it out"
+        )
     if name.startswith(_OURS):
         raise SettingError(
             f"{name!r} is between systemd and udsrv and never reaches the application; leave it out"
         )
+
+
+def credential(text: str) -> str:
+    """Check ``NAME`` or ``NAME:PATH``; the name is a file's, and one that systemd takes.
+
+    Source: systemd.exec(5), LoadCredential=.
+    """
+    name, colon, file = text.partition(":")
+    if "/" in name:
+        better = f"{os.path.basename(name) or 'NAME'}:{text}"
+        raise SettingError(f"{text!r} begins with a path; say what it is called: {better!r}")
+    if not _CREDENTIAL.fullmatch(name) or (colon and not file):
+        raise ValueError
+    return text
 
 
 def access_format(text: str) -> str:

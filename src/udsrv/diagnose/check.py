@@ -28,6 +28,8 @@ def check(settings: Settings) -> int:
     print(f"ok  user         {who.app.pw_name} (uid {who.app.pw_uid})", flush=True)
     confine(who)
     supervisor = application(settings, who, log)
+    for item in settings.credential:
+        print(f"ok  credential   {item.partition(':')[0]}")
     directory = open_directory(os.path.dirname(settings.socket))
     owner = f"{user_name(who.socket_uid)}:{group_name(who.socket_gid)}"
     print(f"ok  directories  {directory.path}: nobody else can replace what is in it")
@@ -37,7 +39,7 @@ def check(settings: Settings) -> int:
         if fd >= 0:
             os.close(fd)
         print(f"ok  access log   {settings.access_logfile}", flush=True)
-    code = preflight(settings, who, supervisor) or check_application(supervisor)
+    code = preflight(settings, who, supervisor) or check_application(supervisor, stdout_fd=1)
     if code == 0:
         print("ok  application  loads")
     return code

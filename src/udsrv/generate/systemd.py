@@ -74,8 +74,10 @@ def _service(settings: Settings, options: SystemdOptions) -> GeneratedFile:
         "Unit": _unit_lines(settings),
         "Service": [
             *_start_and_stop(settings, options),
+            *_credentials(settings),
             *_privileges(settings),
             *_files(settings, options),
+            *_network(settings),
             *_kernel(),
         ],
         "Install": [_Line("WantedBy", "multi-user.target")],
@@ -181,6 +183,8 @@ def _flags(setting: Setting, settings: Settings) -> list[str]:
     if origin == _config_path(settings) or (origin == DEFAULT and setting.name != "chdir"):
         return []
     shown = setting.show(getattr(settings, setting.name))
+    if setting.name == "credential" and isinstance(shown, list):
+        shown = [item.partition(":")[0] for item in shown]  # systemd reads what they name
     if isinstance(shown, bool):
         return [setting.flag if shown else str(setting.negative)]
     # A list that was emptied on purpose is given as one empty text.
@@ -199,6 +203,29 @@ def _config_path(settings: Settings) -> str | None:
     return next((o for o in settings.origins.values() if o.startswith("/")), None)
 
 
+def _credentials(settings: Settings) -> Iterator[_Line]:
+    """Let systemd read the files: it can pass directories that a master without DAC_OVERRIDE can't.
+
+    Those that the file of settings names the master reads itself: a change there needs no new unit.
+    """
+    if _credentials_are_the_masters(settings):
+        return
+    why = "Read by systemd at each start and kept in memory, where only the master reads it."
+    for item in settings.credential:
+        name, colon, path = item.partition(":")
+        if path.rstrip("\\ ") != path:
+            raise ConfigError(
+                f"credential: {path!r} ends with a character that LoadCredential= can't end with;"
+                " rename the file"
+            )
+        yield _Line("LoadCredential", f"{name}{colon}{systemd_text(path)}", why)
+        why = ""
+
+
+def _credentials_are_the_masters(settings: Settings) -> bool:
+    return settings.origin("credential") == _config_path(settings)
+
+
 def _privileges(settings: Settings) -> list[_Line]:
     owner = settings.socket_owner
     capabilities = ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"]
@@ -214,7 +241,8 @@ def _privileges(settings: Settings) -> list[_Line]:
 
 
 def _files(settings: Settings, options: SystemdOptions) -> list[_Line]:
-    reads_homes = any(_is_below(p, _HOMES) for _, p in _paths_read(settings, options))
+    used = [*settings.write_path, *(path for _, path in _paths_read(settings, options))]
+    reads_homes = any(_is_below(path, _HOMES) for path in used)
     home = (
         _Line("ProtectHome", "read-only", "Something of the application's is below a home.")
         if reads_homes
@@ -224,10 +252,10 @@ def _files(settings: Settings, options: SystemdOptions) -> list[_Line]:
         _Line(
             "ProtectSystem",
             "strict",
-            "Everything is read-only but /tmp and what is named below. Open what the application "
-            f"writes to with: systemctl edit {settings.name}, and there, below [Service], "
-            "ReadWritePaths=/var/lib/example",
+            "Everything is read-only but /tmp and what is named below; --write-path names what the "
+            "application writes to.",
         ),
+        *_write_paths(settings),
         *_socket_directory(settings),
         *_log_directory(settings),
         home,
@@ -235,6 +263,15 @@ def _files(settings: Settings, options: SystemdOptions) -> list[_Line]:
         _Line("PrivateDevices", "yes"),
         _Line("PrivateMounts", "yes"),
     ]
+
+
+def _write_paths(settings: Settings) -> Iterator[_Line]:
+    if settings.write_path:
+        yield _Line(
+            "ReadWritePaths",
+            " ".join(systemd_word(f"-{path}") for path in settings.write_path),
+            "--write-path. The -: where one is missing, udsrv says so, and not systemd.",
+        )
 
 
 def _socket_directory(settings: Settings) -> list[_Line]:
@@ -303,6 +340,29 @@ def _log_directory(settings: Settings) -> list[_Line]:
     ]
 
 
+def _network(settings: Settings) -> list[_Line]:
+    """Say of connections what ``--network`` says, which the worker's own sandbox can't always."""
+    if settings.network == "none":
+        return [
+            _Line("RestrictAddressFamilies", "AF_UNIX", "--network none."),
+            _Line("PrivateNetwork", "yes"),
+            _Line("IPAddressDeny", "any"),
+        ]
+    families = "AF_UNIX AF_INET AF_INET6"
+    if settings.network == "full":
+        why = "The application may connect anywhere; --network local or none says otherwise."
+        return [_Line("RestrictAddressFamilies", families, why)]
+    why = (
+        "--network local. No unprivileged process can filter addresses for itself, so these lines "
+        "are what keeps connections on this machine."
+    )
+    return [
+        _Line("RestrictAddressFamilies", families),
+        _Line("IPAddressDeny", "any", why),
+        _Line("IPAddressAllow", "localhost"),
+    ]
+
+
 def _kernel() -> list[_Line]:
     return [
         _Line("ProtectProc", "invisible"),
@@ -315,11 +375,6 @@ def _kernel() -> list[_Line]:
         _Line("RestrictNamespaces", "yes"),
         _Line("RestrictRealtime", "yes"),
         _Line("LockPersonality", "yes"),
-        _Line(
-            "RestrictAddressFamilies",
-            "AF_UNIX AF_INET AF_INET6",
-            "The application may connect anywhere.",
-        ),
         _Line(
             "SocketBindDeny",
             "any",
@@ -383,9 +438,14 @@ def _refuse_hidden_paths(settings: Settings, options: SystemdOptions) -> None:
             f"access_logfile: {log!r} lies below a home, which ProtectHome= keeps from the unit; "
             f"use /var/log/{settings.name}/access.log"
         )
-    places = {"socket": f"/run/{settings.name}", "access_logfile": f"/var/log/{settings.name}"}
+    places = {
+        "socket": f"/run/{settings.name}",
+        "access_logfile": f"/var/log/{settings.name}",
+        "write_path": f"/var/lib/{settings.name}",
+    }
     written = (("socket", settings.socket), ("access_logfile", log))
-    for name, path in (*written, *_paths_read(settings, options)):
+    named = [("write_path", path) for path in settings.write_path if path not in _PRIVATE_TMP]
+    for name, path in (*written, *named, *_paths_read(settings, options)):
         if _is_below(path, _PRIVATE_TMP):
             better = places.get(name, "/srv or /opt")
             raise ConfigError(
@@ -398,6 +458,8 @@ def _paths_read(settings: Settings, options: SystemdOptions) -> Iterator[tuple[s
     yield "chdir", settings.chdir
     for path in settings.pythonpath:
         yield "pythonpath", path
+    for path in settings.read_path:
+        yield "read_path", path
     for name, optional in (
         ("python", settings.python),
         ("env_file", settings.env_file),
@@ -405,6 +467,10 @@ def _paths_read(settings: Settings, options: SystemdOptions) -> Iterator[tuple[s
     ):
         if optional is not None:
             yield name, optional
+    if _credentials_are_the_masters(settings):
+        for item in settings.credential:
+            if path := item.partition(":")[2]:
+                yield "credential", path
     yield "udsrv itself", options.launcher
 
 

@@ -42,6 +42,8 @@ def run(plan: Plan) -> int:
     """
     path = SocketPath(plan.listener)
     try:
+        for fd in plan.fds():
+            os.set_inheritable(fd, False)
         if plan.supervisor.identity is not None:
             confine_master(may_chown=plan.listener.uid != os.geteuid())
         os.umask(0o077)

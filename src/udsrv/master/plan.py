@@ -47,7 +47,7 @@ class Plan:
 
     @classmethod
     def read(cls, plan_fd: int) -> Plan:
-        """Read a plan once; none of its descriptors is inherited any further."""
+        """Read a plan, once."""
         with open(plan_fd) as file:
             file.seek(0)
             data = json.load(file)
@@ -58,7 +58,4 @@ class Plan:
             "supervisor": SpawnSpec(**spawn),
             "form": Form(**data["form"]),
         }
-        plan = cls(**data)
-        for fd in plan.fds():
-            os.set_inheritable(fd, False)
-        return plan
+        return cls(**data)

@@ -5,14 +5,44 @@ Runs as: the application's user, in the supervisor and in each worker.
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+import udsrv
 from udsrv import _native
-from udsrv.errors import PrivilegeError
+from udsrv.config.model import Settings
+from udsrv.errors import ConfigError, PrivilegeError
+from udsrv.log import Log
+from udsrv.sandbox import policy
+from udsrv.sandbox.policy import Grant, Place, Tier
+
+#: Addresses for documentation, RFC 5737 and RFC 3849: any that isn't of this machine will do.
+_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+_DISCARD_PORT = 9
 
 
-def seal_supervisor() -> None:
-    """Give up what no process of the application needs.
+@dataclass(frozen=True)
+class Report:
+    """What has been enforced, and what an operator should know beside it."""
+
+    headline: str
+    warnings: tuple[str, ...] = ()
+
+    def write(self, log: Log) -> None:
+        """Say it in the log."""
+        if self.headline:
+            log.info(f"sandbox: {self.headline}")
+        for text in self.warnings:
+            log.warning(f"sandbox: {text}")
+
+
+def harden() -> None:
+    """Give up what no process of the application needs, whatever the settings say.
 
     After exec, which makes a process dumpable again. Source: prctl(2).
 
@@ -27,8 +57,104 @@ def seal_supervisor() -> None:
         raise PrivilegeError(f"the process can't be sealed: {error}") from error
 
 
-def seal_worker(supervisor_pid: int) -> None:
-    """Bind a fork of the supervisor to the supervisor's life.
+def place_here(temporary_is_ours: bool) -> Place:
+    """Return where this process lives. After the temporary directory has been made."""
+    prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
+    real = dict.fromkeys(os.path.realpath(prefix) for prefix in prefixes)
+    return Place(
+        package=os.path.dirname(os.path.abspath(udsrv.__file__)),
+        interpreters=tuple(path for path in real if path not in ("/", "/usr")),
+        python_path=tuple(filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(":"))),
+        temporary=os.path.realpath(os.environ["TMPDIR"]),
+        temporary_is_ours=temporary_is_ours,
+        credentials=os.environ.get("CREDENTIALS_DIRECTORY"),
+    )
+
+
+def seal_supervisor(settings: Settings, place: Place) -> Report:
+    """Enter the sandbox, for good and for all that this process starts.
+
+    Raises:
+        ConfigError: a path that the operator named isn't there.
+        PrivilegeError: the kernel refused, or leaves a gap that ``--sandbox strict`` forbids.
+    """
+    if settings.sandbox == "off":
+        return Report("", ("off: the application may do whatever its user may",))
+    _require_named(settings)
+    warnings = (*policy.doubts(settings, place, _import_path()), *_closed_by_modes(settings))
+    abi = _restrict(policy.grants(settings, place, Tier.SUPERVISOR), settings.network)
+    _show_the_domain()
+    calls_denied = _deny(settings.network)
+    only_loopback = reaches_only_loopback() if settings.network == "local" else None
+    gaps = policy.gaps(abi, calls_denied=calls_denied, only_loopback=only_loopback)
+    grave = tuple(gap.text for gap in gaps if gap.is_grave)
+    if settings.sandbox == "strict" and grave:
+        raise PrivilegeError(
+            f"sandbox: strict, and here {'; '.join(grave)}: run a newer kernel, or give"
+            " --sandbox best-effort"
+        )
+    parts = [
+        f"{f'Landlock ABI {abi}' if abi else 'no Landlock'},"
+        f" {'seccomp' if calls_denied else 'no seccomp'}",
+        f"network {settings.network}",
+        *(gap.text for gap in gaps if not gap.is_grave),
+    ]
+    return Report("; ".join(parts), (*grave, *warnings))
+
+
+def _show_the_domain() -> None:
+    """Open standard input anew: no other sign of a Landlock domain can be seen from outside.
+
+    A copy of the descriptor, which all forks inherit, answers ioctl as the domain does in which it
+    was opened. Source: landlock(7), LANDLOCK_ACCESS_FS_IOCTL_DEV.
+    """
+    fd = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(fd, 0)
+    os.close(fd)
+
+
+def _import_path() -> list[str]:
+    return [os.path.realpath(path) for path in sys.path if os.path.exists(path)]
+
+
+def _require_named(settings: Settings) -> None:
+    """See that the paths of the operator's exist; Landlock takes only such.
+
+    Raises:
+        ConfigError: one doesn't, or the application's user can't get there.
+    """
+    for name, paths in (("read_path", settings.read_path), ("write_path", settings.write_path)):
+        for path in paths:
+            try:
+                os.stat(path)
+            except OSError as error:
+                raise ConfigError(f"{name}: {path}: {error.strerror}") from error
+
+
+def _closed_by_modes(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each path that the sandbox opens and its mode doesn't."""
+    for path in settings.write_path:
+        if not os.access(path, os.W_OK):
+            facts = os.stat(path)
+            yield (
+                f"write_path: {path} can't be written by uid {os.geteuid()}: it belongs to"
+                f" {facts.st_uid}:{facts.st_gid}, mode {stat.S_IMODE(facts.st_mode):04o}"
+            )
+
+
+def seal_worker(settings: Settings, place: Place, supervisor_pid: int) -> None:
+    """Bind a fork of the supervisor to its life, and part it from it and from its other forks.
+
+    Raises:
+        PrivilegeError: the kernel refused, or the supervisor is gone already.
+    """
+    die_with(supervisor_pid)
+    if settings.sandbox != "off":
+        _restrict(policy.grants(settings, place, Tier.WORKER), settings.network)
+
+
+def die_with(supervisor_pid: int) -> None:
+    """Let this process end with its supervisor.
 
     Raises:
         PrivilegeError: the kernel refused, or the supervisor is gone already.
@@ -39,3 +165,54 @@ def seal_worker(supervisor_pid: int) -> None:
         raise PrivilegeError(f"the process can't be sealed: {error}") from error
     if os.getppid() != supervisor_pid:
         raise PrivilegeError("the supervisor is gone")
+
+
+def _restrict(grants: tuple[Grant, ...], network: str) -> int:
+    try:
+        return _native.restrict(
+            [(grant.path, grant.rights) for grant in grants], connect_tcp=network != "none"
+        )
+    except OSError as error:
+        raise PrivilegeError(f"sandbox: Landlock: {error}") from error
+
+
+def _deny(network: str) -> bool:
+    denials = [
+        (call, denial.error, denial.when)
+        for denial in policy.denials(network)
+        for call in denial.calls
+    ]
+    try:
+        _native.deny(denials, policy.FIRST_UNKNOWN_CALL)
+    except OSError as error:
+        # Not built in, masked by whoever started us, or another architecture.
+        if error.errno in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
+            return False
+        raise PrivilegeError(f"sandbox: seccomp: {error}") from error
+    return True
+
+
+def reaches_only_loopback() -> bool:
+    """Tell whether addresses beyond this machine are filtered, without sending anything there.
+
+    An address of this machine's own that isn't its loopback is on the other side of such a filter
+    too. A machine without any has no way out. Source: systemd.resource-control(5), IPAddressDeny=.
+    """
+    return all(_is_filtered(family, address) for family, address in _ELSEWHERE)
+
+
+def _is_filtered(family: int, elsewhere: str) -> bool:
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((elsewhere, _DISCARD_PORT))  # for a datagram that is only a look-up
+        except OSError:
+            return True  # no way there
+        own = probe.getsockname()[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.sendto(b"", (own, _DISCARD_PORT))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return False

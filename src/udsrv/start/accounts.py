@@ -5,6 +5,7 @@ Runs as: root. Imports the standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError
 from udsrv.privileged.drop import Identity
+from udsrv.start.sharing import SocketFacts, shared
 
 # The users (and groups) under which distributions run Nginx.
 NGINX_NAMES = ("www-data", "nginx")
@@ -40,7 +42,7 @@ def accounts(settings: Settings) -> Accounts:
     """
     as_root = os.geteuid() == 0
     warnings: list[str] = []
-    nginx = _nginx_user()
+    nginx = _nginx_users()
     if as_root:
         app, identity = _app_identity(settings, warnings)
     else:
@@ -49,7 +51,8 @@ def accounts(settings: Settings) -> Accounts:
     socket_uid = _owner(settings) if settings.socket_owner else os.geteuid()
     socket_gid = _socket_gid(settings, as_root=as_root)
     if identity is not None:
-        warnings += _shared_identities(app, identity, nginx, socket_uid, socket_gid)
+        facts = SocketFacts(socket_uid, socket_gid, group_name(socket_gid), settings.socket_mode)
+        warnings += shared(app, identity, nginx, facts)
     trusted_uids, trusted_gids = _trusted(settings, nginx)
     return Accounts(
         app=app,
@@ -186,19 +189,19 @@ def _socket_gid(settings: Settings, *, as_root: bool) -> int:
     )
 
 
-def _nginx_user() -> pwd.struct_passwd | None:
+def _nginx_users() -> list[pwd.struct_passwd]:
+    """Return the accounts that exist, the one that is believed first."""
+    found = []
     for name in NGINX_NAMES:
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    return None
+        with contextlib.suppress(KeyError):
+            found.append(pwd.getpwnam(name))
+    return found
 
 
 def _trusted(
-    settings: Settings, nginx: pwd.struct_passwd | None
+    settings: Settings, nginx: list[pwd.struct_passwd]
 ) -> tuple[frozenset[int], frozenset[int]]:
-    uids = {nginx.pw_uid} if nginx is not None and not settings.trusted_peer else set()
+    uids = set() if settings.trusted_peer else {account.pw_uid for account in nginx[:1]}
     gids = set()
     origin = settings.origin("trusted_peer")
     for peer in settings.trusted_peer:
@@ -207,31 +210,3 @@ def _trusted(
         else:
             uids.add(user(peer, "trusted_peer", origin).pw_uid)
     return frozenset(uids), frozenset(gids)
-
-
-def _shared_identities(
-    app: pwd.struct_passwd,
-    identity: Identity,
-    nginx: pwd.struct_passwd | None,
-    socket_uid: int,
-    socket_gid: int,
-) -> list[str]:
-    """Say what the operator gives away when the application shares an id with somebody."""
-    found = []
-    if nginx is not None and nginx.pw_uid == identity.uid:
-        found.append(
-            f"user: '{app.pw_name}' is Nginx's user too: the application can signal Nginx, read"
-            " its files and connect to every socket Nginx may; give it an account of its own"
-        )
-    elif socket_gid in identity.groups:
-        found.append(
-            f"user: '{app.pw_name}' is in the socket's group '{group_name(socket_gid)}': the"
-            " application can connect to the socket it serves and forge forwarded headers;"
-            " take it out of that group"
-        )
-    if socket_uid == identity.uid:
-        found.append(
-            f"socket_owner: '{app.pw_name}' owns the socket it serves and can change its mode;"
-            " leave --socket-owner to root"
-        )
-    return found

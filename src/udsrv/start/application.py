@@ -5,23 +5,24 @@ Runs as: root. Imports the standard library only.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 
 import udsrv
 from udsrv.config.model import Settings
 from udsrv.config.sources import unread
 from udsrv.errors import AppLoadError, ConfigError
-from udsrv.ipc import ACCESS_FD, PAYLOAD_FD
+from udsrv.ipc import CREDENTIALS_FD, PAYLOAD_FD
 from udsrv.log import Form, Log
 from udsrv.privileged.spawn import SpawnSpec, run_as, spawn
 from udsrv.start.accounts import Accounts
+from udsrv.start.credentials import VARIABLE, load_credentials
 from udsrv.start.environment import environment, parse_env_file
 from udsrv.start.files import read_secret
 from udsrv.start.image import PACKAGE, command
+from udsrv.start.memory import sealed_memfd
 from udsrv.start.preflight import require_readable
 
 # The working directory comes onto the path when the application is loaded, not before.
@@ -34,8 +35,9 @@ def application(settings: Settings, who: Accounts, log: Log) -> SpawnSpec:
     What is not there yet (channel, listener, access log) has /dev/null in its place.
 
     Raises:
-        ConfigError: the environment file is open to others or malformed, or what is for
-            development only was asked of root.
+        ConfigError: the environment file or a credential is open to others or malformed, or what
+            is for development only was asked of root.
+        PrivilegeError: the way to such a file could be redirected.
     """
     if who.identity is None:
         log.info(
@@ -51,9 +53,16 @@ def application(settings: Settings, who: Accounts, log: Log) -> SpawnSpec:
             f" (from {settings.origin('reload')})"
         )
     python = settings.python or sys.executable
-    fds = [os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)] * (ACCESS_FD + 1)
+    fds = [os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)] * (CREDENTIALS_FD + 1)
     fds[1] = fds[2] = 2
-    fds[PAYLOAD_FD] = _sealed_memfd(payload(settings, who, log.form))
+    fds[PAYLOAD_FD] = sealed_memfd("udsrv-settings", payload(settings, who, log.form))
+    if settings.credential:
+        fds[CREDENTIALS_FD] = load_credentials(settings.credential, os.environ)
+    elif VARIABLE in os.environ:
+        log.info(
+            f"no file of ${VARIABLE} is handed to the application: name each that it is to read"
+            " with --credential NAME"
+        )
     return SpawnSpec(
         argv=command(python, _LATE_PATH, tier="supervisor.boot"),
         environ=_environ(settings, who, python, log),
@@ -69,10 +78,14 @@ def preflight(settings: Settings, who: Accounts, spec: SpawnSpec) -> int:
     return run_as(who.identity, lambda: require_readable(paths, user=who.app.pw_name))
 
 
-def check_application(spec: SpawnSpec) -> int:
-    """Load the application as a worker would, in a process that then ends; return its exit code."""
+def check_application(spec: SpawnSpec, stdout_fd: int) -> int:
+    """Load the application as a worker would, in a process that then ends; return its exit code.
+
+    What the sandbox holds is written to ``stdout_fd``.
+    """
     argv = command(spec.argv[0], _LATE_PATH, tier="supervisor.preflight")
-    _, status = os.waitpid(spawn(replace(spec, argv=[*argv, "0"])), 0)
+    fds = [*spec.fds[:1], stdout_fd, *spec.fds[2:]]
+    _, status = os.waitpid(spawn(replace(spec, argv=[*argv, "0"], fds=fds)), 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else AppLoadError.exit_code
 
@@ -83,6 +96,7 @@ def payload(settings: Settings, who: Accounts, form: Form) -> bytes:
         {
             "version": udsrv.__version__,
             "settings": settings.to_json().decode(),
+            "identity": who.identity and astuple(who.identity),
             "trusted_uids": sorted(who.trusted_uids),
             "trusted_gids": sorted(who.trusted_gids),
             "form": asdict(form),
@@ -108,11 +122,3 @@ def _environ(settings: Settings, who: Accounts, python: str, log: Log) -> dict[s
             f" {' '.join(env.dropped)}"
         )
     return env.variables
-
-
-def _sealed_memfd(data: bytes) -> int:
-    fd = os.memfd_create("udsrv-settings", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.write(fd, data)
-    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    return fd

@@ -25,6 +25,7 @@ from udsrv.start.application import application, preflight
 from udsrv.start.claim import claim_path
 from udsrv.start.files import open_log
 from udsrv.start.image import command
+from udsrv.start.own_code import require_own_code
 
 # What decides how the interpreter reads names of files: both images must agree.
 _LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")
@@ -108,8 +109,13 @@ def with_access_log(spec: SpawnSpec, path: str) -> SpawnSpec:
 
 
 def confine(who: Accounts) -> None:
-    """As root, keep the master's capabilities only; as anybody else there are none to give up."""
+    """As root, keep the master's capabilities only; as anybody else there are none to give up.
+
+    Raises:
+        PrivilegeError: a capability is missing, or somebody else could have written our code.
+    """
     if who.identity is not None:
+        require_own_code()
         confine_master(may_chown=who.socket_uid != os.geteuid())
 
 

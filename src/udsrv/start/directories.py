@@ -53,7 +53,7 @@ def open_directory(path: str) -> Directory:
     try:
         _check(here)
         while pending:
-            there = _step(here, pending.pop())
+            there = _step(here, pending.pop(), path)
             if isinstance(there, Directory):
                 os.close(here.fd)
                 here = there
@@ -73,7 +73,7 @@ def open_directory(path: str) -> Directory:
     return here
 
 
-def _step(here: Directory, name: str) -> Directory | str:
+def _step(here: Directory, name: str, wanted: str) -> Directory | str:
     """Return what ``name`` (empty: the same) is in ``here``: a directory, or where a link leads."""
     full = os.path.normpath(os.path.join(here.path, name))
     try:
@@ -84,6 +84,12 @@ def _step(here: Directory, name: str) -> Directory | str:
         # The descriptor is the link's own, so nobody can have put another in its place.
         target = os.readlink("", dir_fd=fd) if stat.S_ISLNK(facts.st_mode) else None
         os.close(fd)
+    except FileNotFoundError as error:
+        in_run = full.startswith(("/run/", "/var/run/"))
+        hint = ", or at each start by RuntimeDirectory= (see udsrv gen-systemd)" if in_run else ""
+        raise PrivilegeError(
+            f"{full} doesn't exist: make it with 'mkdir -p -m 0755 {wanted}'{hint}"
+        ) from error
     except OSError as error:
         raise PrivilegeError(f"{full}: {error.strerror}") from error
     if target is None:
@@ -103,12 +109,19 @@ def _has_access_list(fd: int) -> bool:
         raise
 
 
+def who_else_may_write(fd: int) -> str | None:
+    """Say who besides root and us may write what ``fd`` is; None when nobody."""
+    facts = os.fstat(fd)
+    writer = who_may_write(facts, os.geteuid(), os.getegid())
+    if writer is None and facts.st_mode & stat.S_IWGRP and _has_access_list(fd):
+        # The group's bits are then the most that anybody in the list gets. Source: acl(5).
+        return "somebody in its access control list"
+    return writer
+
+
 def _check(directory: Directory) -> None:
     facts = os.fstat(directory.fd)
-    writer = who_may_write(facts, os.geteuid(), os.getegid())
-    if writer is None and facts.st_mode & stat.S_IWGRP and _has_access_list(directory.fd):
-        # The group's bits are then the most that anybody in the list gets. Source: acl(5).
-        writer = "somebody in its access control list"
+    writer = who_else_may_write(directory.fd)
     if writer is None or (facts.st_mode & stat.S_ISVTX and facts.st_uid in (0, os.geteuid())):
         return
     mode = stat.S_IMODE(facts.st_mode)

@@ -18,7 +18,9 @@ from udsrv.errors import ConfigError
 
 INHERITED = ("LANG", "LANGUAGE", "LC_*", "TZ")
 # Protocols between the master and whoever started it: never the application's.
-WITHHELD = ("NOTIFY_SOCKET", "LISTEN_*", "WATCHDOG_*", "MAINPID", "UDSRV_*")
+WITHHELD = (
+    "NOTIFY_SOCKET", "LISTEN_*", "WATCHDOG_*", "MAINPID", "UDSRV_*", "CREDENTIALS_DIRECTORY",
+)  # fmt: skip
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 # What every shell and service manager sets: not worth a line when it isn't passed on.
 _UNREMARKABLE = (

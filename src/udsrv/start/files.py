@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Callable
 
 from udsrv.errors import ConfigError, PrivilegeError
-from udsrv.start.directories import open_directory
+from udsrv.start.directories import open_directory, who_else_may_write
 
 LIMIT_BYTES = 1 << 20
 
@@ -22,6 +23,37 @@ def read_secret(path: str) -> bytes:
         ConfigError: it is missing, no plain file, too large, or open to others.
         PrivilegeError: its directory could be replaced by others.
     """
+    return _read(path, _who_may_know, mode="0600")
+
+
+def read_configuration(path: str) -> bytes:
+    """Return the contents of a file that nobody but its owner, root or us, can write.
+
+    Raises:
+        ConfigError: it is missing, no plain file, too large, or others could write it.
+        PrivilegeError: its directory could be replaced by others.
+    """
+    return _read(path, _who_may_decide, mode="0644")
+
+
+def _who_may_know(fd: int) -> str | None:
+    facts, uid = os.fstat(fd), os.geteuid()
+    # To a master that isn't root's, systemd opens root's file by an access control list, whose
+    # mask shows as the mode of root's group. Source: systemd.exec(5), LoadCredential=; acl(5).
+    others = 0o037 if uid and facts.st_uid == facts.st_gid == 0 else 0o077
+    return "is open to others" if facts.st_uid not in (0, uid) or facts.st_mode & others else None
+
+
+def _who_may_decide(fd: int) -> str | None:
+    writer = who_else_may_write(fd)
+    return writer and f"is writable by {writer}, who could decide what is started, and as whom"
+
+
+def _read(path: str, fault_of: Callable[[int], str | None], *, mode: str) -> bytes:
+    uid = os.geteuid()
+    wanted = (
+        f"it must belong to uid {uid} with mode {mode}: chown {uid} {path} && chmod {mode} {path}"
+    )
     directory = open_directory(os.path.dirname(path))
     try:
         fd = os.open(
@@ -30,24 +62,22 @@ def read_secret(path: str) -> bytes:
             dir_fd=directory.fd,
         )
     except PermissionError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}; it must belong to uid {os.geteuid()} with mode 0600"
-        ) from error
+        raise ConfigError(f"{path}: {error.strerror}; {wanted}") from error
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
+        hint = f"; name the file itself: {os.path.realpath(path)}" if os.path.islink(path) else ""
+        raise ConfigError(f"{path}: {error.strerror}{hint}") from error
     finally:
         os.close(directory.fd)
     facts = os.fstat(fd)
-    mode = stat.S_IMODE(facts.st_mode)
     if not stat.S_ISREG(facts.st_mode):
         os.close(fd)
         raise ConfigError(f"{path} is not a plain file")
     with os.fdopen(fd, "rb") as file:
-        if facts.st_uid not in (0, os.geteuid()) or mode & 0o077:
-            raise ConfigError(
-                f"{path} (uid {facts.st_uid}, mode {mode:04o}) must belong to"
-                f" uid {os.geteuid()} with mode 0600: it may hold secrets"
+        if fault := fault_of(fd):
+            whose = (
+                f"uid {facts.st_uid}, gid {facts.st_gid}, mode {stat.S_IMODE(facts.st_mode):04o}"
             )
+            raise ConfigError(f"{path} ({whose}) {fault}; {wanted}")
         data = file.read(LIMIT_BYTES + 1)
     if len(data) > LIMIT_BYTES:
         raise ConfigError(f"{path} is larger than {LIMIT_BYTES} bytes")

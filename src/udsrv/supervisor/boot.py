@@ -12,8 +12,9 @@ import sys
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import ACCESS_FD, CONTROL_FD, LISTENER_FD, Channel, Kind, Record
+from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD, Channel, Kind, Record
 from udsrv.log import INFO, Form, Log
+from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.title import set_title
@@ -21,7 +22,7 @@ from udsrv.title import set_title
 
 def main() -> NoReturn:
     """Run one generation and exit with the code that the master is to know."""
-    for fd in (CONTROL_FD, LISTENER_FD):
+    for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD):
         os.set_inheritable(fd, False)
     control = Channel.from_fd(CONTROL_FD)
     try:
@@ -46,19 +47,24 @@ def _run(control: Channel) -> int:
     set_title(f"udsrv: supervisor {app} generation {payload.generation}")
     require_native()
     # After the check, whose message says more than an import that fails here.
-    from udsrv.sandbox.apply import seal_supervisor
-    from udsrv.supervisor.loop import Supervisor, close_all_but
+    from udsrv.sandbox.apply import harden, place_here, seal_supervisor
+    from udsrv.sandbox.descriptors import close_all_but
+    from udsrv.sandbox.proof import prove, wanted
+    from udsrv.supervisor.loop import Supervisor
 
-    seal_supervisor()
+    harden()
+    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD}
+    prove(wanted(payload.spec.identity, session=os.getpid(), fds=agreed))
     settings = payload.spec.settings
-    access_fd = None
-    if settings.access_logfile is not None:
-        access_fd = ACCESS_FD
-        os.set_inheritable(access_fd, False)
-    else:
+    access_fd = None if settings.access_logfile is None else ACCESS_FD
+    if access_fd is None:
         os.close(ACCESS_FD)
     os.umask(settings.umask)
-    with private_tmpdir() as directory:
+    with contextlib.ExitStack() as private:
+        private.enter_context(credentials_directory(payload.spec.log))
+        directory = private.enter_context(private_tmpdir())
+        place = place_here(temporary_is_ours=directory is not None)
+        seal_supervisor(settings, place).write(payload.spec.log)
         watcher = None
         if settings.reload:
             # Before anything is imported, so that no change is missed.
@@ -70,13 +76,14 @@ def _run(control: Channel) -> int:
         if settings.preload:
             from udsrv.supervisor.preload import preload
 
-            preloaded = preload(payload.spec, control, directory)
+            preloaded = preload(payload.spec, control, private.close)
         listener = socket.socket(fileno=LISTENER_FD)
         supervisor = Supervisor(
             payload.spec,
             control,
             listener,
             access_fd,
+            place,
             watcher=watcher,
             preloaded=preloaded,
         )

@@ -18,7 +18,7 @@ from udsrv.config.model import Settings
 from udsrv.errors import ConfigError, UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import Log
-from udsrv.sandbox.apply import seal_worker
+from udsrv.sandbox.apply import die_with
 from udsrv.title import set_title
 
 # Changes in quick succession are one: an editor writes, renames and sets a mode. In milliseconds.
@@ -87,7 +87,7 @@ def _become_watcher(
     try:
         set_title("udsrv: watcher")
         close_others({0, 1, 2, channel.fileno()})
-        seal_worker(supervisor_pid)
+        die_with(supervisor_pid)
         _watch(settings, log, channel)
     except OSError as error:  # a limit of inotify, or a directory that went
         log.error(f"reload: {error}")

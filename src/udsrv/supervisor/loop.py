@@ -17,6 +17,8 @@ from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError
 from udsrv.events import EventLoop
 from udsrv.ipc import FROM_WORKERS, Channel, ChannelClosedError, ChannelError, Kind, Record
 from udsrv.processes import Child, State, ended_children, how_it_ended, kill_strays
+from udsrv.sandbox.descriptors import close_all_but
+from udsrv.sandbox.policy import Place
 from udsrv.supervisor.changes import Watcher
 from udsrv.supervisor.children import Action, Drain, Kill, Spawn, next_actions, next_wake_s
 from udsrv.supervisor.output import OutputRelay
@@ -40,6 +42,7 @@ class Supervisor:
         control: Channel,
         listener: socket.socket,
         access_fd: int | None,
+        place: Place,
         *,
         watcher: Watcher | None = None,
         preloaded: Preloaded | None = None,
@@ -51,6 +54,7 @@ class Supervisor:
         self._control = control
         self._listener = listener
         self._access_fd = access_fd
+        self._place = place
         self._pid = os.getpid()
         self._loop = EventLoop()
         self._children: dict[int, Child] = {}
@@ -153,6 +157,7 @@ class Supervisor:
                 channel,
                 self._listener,
                 self._access_fd,
+                self._place,
                 self._pid,
                 application=application,
             )
@@ -350,13 +355,3 @@ def _what_next(backoff: Backoff) -> str:
         f"that was death {backoff.early_deaths} in a row soon after the start;"
         f" a new one starts in {backoff.delay_s:g} s"
     )
-
-
-def close_all_but(kept: set[int]) -> None:
-    """Close every descriptor of this process that is not in ``kept``."""
-    first = 0
-    for fd in sorted(kept):
-        if first < fd:  # closerange takes an empty range that begins at 0 for all there is
-            os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, sys.maxsize & 0x7FFFFFFF)

@@ -15,6 +15,7 @@ from udsrv.config.model import Settings
 from udsrv.errors import ConfigError
 from udsrv.ipc import PAYLOAD_FD
 from udsrv.log import LEVELS, Form, Log
+from udsrv.sandbox.proof import Identity
 from udsrv.worker.spec import WorkerSpec
 
 
@@ -43,7 +44,12 @@ def read_payload() -> Payload:
         )
     settings = Settings.from_json(data["settings"].encode())
     log = Log("supervisor", level=LEVELS[settings.log_level], form=Form(**data["form"]))
-    spec = WorkerSpec(settings, tuple(data["trusted_uids"]), tuple(data["trusted_gids"]), log)
+    uids, gids = tuple(data["trusted_uids"]), tuple(data["trusted_gids"])
+    identity = None
+    if data["identity"] is not None:
+        uid, gid, groups = data["identity"]
+        identity = Identity(uid, gid, tuple(groups))
+    spec = WorkerSpec(settings, identity, uids, gids, log)
     return Payload(int(sys.argv[-1]), spec)
 
 

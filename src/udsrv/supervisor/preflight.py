@@ -7,25 +7,44 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from udsrv.errors import UdsrvError
+from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
+from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.worker.target import extend_path, load
 
+if TYPE_CHECKING:  # it needs the compiled module, whose absence is reported first
+    from udsrv.sandbox.apply import Report
+
 
 def main() -> None:
-    """Exit with 0 when the application loads, else with the code that a start would give."""
+    """Print what the sandbox holds, and exit with the code that a start would give, or 0."""
     try:
-        settings = read_payload().spec.settings
+        spec = read_payload().spec
+        settings = spec.settings
         require_native()
-        from udsrv.sandbox.apply import seal_supervisor
+        from udsrv.sandbox.apply import harden, place_here, seal_supervisor
+        from udsrv.sandbox.policy import writable
+        from udsrv.sandbox.proof import prove, wanted
 
-        seal_supervisor()
+        harden()
+        for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD):
+            os.close(fd)  # only their places are taken
+        os.set_inheritable(CREDENTIALS_FD, False)
+        prove(wanted(spec.identity, session=os.getpid(), fds={0, 1, 2, CREDENTIALS_FD}))
         os.umask(settings.umask)
-        extend_path(settings.chdir, settings.pythonpath)
-        assert settings.app is not None
-        with private_tmpdir():
+        with credentials_directory(spec.log), private_tmpdir() as directory:
+            place = place_here(temporary_is_ours=directory is not None)
+            _say(seal_supervisor(settings, place))
+            if settings.sandbox != "off":
+                print(f"ok  writes       {', '.join(writable(settings, place))}: no other place")
+            sys.stdout.flush()
+            os.dup2(2, 1)  # what follows is the application's
+            extend_path(settings.chdir, settings.pythonpath)
+            assert settings.app is not None
             load(settings.app)
     except UdsrvError as error:
         print(f"udsrv: {error}", file=sys.stderr)
@@ -36,3 +55,10 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _say(report: Report) -> None:
+    if report.headline:
+        print(f"ok  sandbox      {report.headline}")
+    for text in report.warnings:
+        print(f"--  sandbox      {text}")

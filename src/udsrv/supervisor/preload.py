@@ -9,14 +9,15 @@ import contextlib
 import gc
 import os
 import select
-import shutil
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import Log
+from udsrv.sandbox.descriptors import open_fds
 from udsrv.supervisor.output import OutputRelay
 from udsrv.worker.spec import WorkerSpec
 from udsrv.worker.target import Application, extend_path, load
@@ -37,18 +38,18 @@ class Preloaded:
         _send_output_to(self.log.fd)
 
 
-def preload(spec: WorkerSpec, control: Channel, private_tmpdir: str | None) -> Preloaded:
+def preload(spec: WorkerSpec, control: Channel, clean_up: Callable[[], None]) -> Preloaded:
     """Import the application here, and freeze what that made, so that no collection copies it.
 
     Meanwhile the application's output is logged and the master obeyed by a thread, which has ended
-    when this returns: a fork must find one thread only.
+    when this returns: a fork must find one thread only. It calls ``clean_up`` if told to end.
 
     Raises:
         AppLoadError: it doesn't load; its traceback is in the log.
     """
     log = spec.log.on(os.dup(2))
     output = OutputRelay(log.child("preload"))
-    attendant = _Attendant(output, control, private_tmpdir)
+    attendant = _Attendant(output, control, clean_up)
     before = open_fds()
     _send_output_to(output.write_fd)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -82,24 +83,15 @@ def _send_output_to(fd: int) -> None:
     os.dup2(fd, 2)
 
 
-def open_fds() -> frozenset[int]:
-    """Return the descriptors of this process."""
-    listed = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return frozenset(int(name) for name in os.listdir(listed)) - {listed}
-    finally:
-        os.close(listed)
-
-
 class _Attendant(threading.Thread):
     """Reads the application's output and the master's orders while the main thread imports."""
 
-    def __init__(self, output: OutputRelay, control: Channel, private_tmpdir: str | None) -> None:
+    def __init__(self, output: OutputRelay, control: Channel, clean_up: Callable[[], None]) -> None:
         super().__init__(name="udsrv", daemon=True)
         self.records: list[Record] = []
         self._output = output
         self._control = control
-        self._private_tmpdir = private_tmpdir
+        self._clean_up = clean_up
         self._end_fd, self._finish_fd = os.pipe2(os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -118,6 +110,7 @@ class _Attendant(threading.Thread):
 
     def finish(self) -> None:
         """End the thread."""
+        os.write(self._finish_fd, b".")  # a fork of the application's may keep it open
         os.close(self._finish_fd)
         self.join()
         os.close(self._end_fd)
@@ -130,8 +123,7 @@ class _Attendant(threading.Thread):
                 return
         except ChannelError:
             pass  # the master is gone
-        if self._private_tmpdir is not None:
-            shutil.rmtree(self._private_tmpdir, ignore_errors=True)
+        self._clean_up()
         os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""A temporary directory for each generation, and the end of those whose generation was killed.
+"""Directories that belong to one generation, and the end of those whose generation was killed.
 
 Runs as: the application's user. A directory is in use as long as its lock is held, and the kernel
 gives up the lock of a process that was killed. Source: flock(2).
@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 
 PREFIX = "udsrv-tmpdir-"
+_TRIES = 10
 
 
 @contextlib.contextmanager
@@ -22,29 +23,55 @@ def private_tmpdir() -> Iterator[str | None]:
     if "TMPDIR" in os.environ:
         yield None
         return
-    _remove_unused(tempfile.gettempdir())
-    path = tempfile.mkdtemp(prefix=PREFIX)
-    lock_fd = _lock(path)
-    os.environ["TMPDIR"] = path
-    tempfile.tempdir = None
+    with private_directory(tempfile.gettempdir(), PREFIX) as path:
+        os.environ["TMPDIR"] = path
+        tempfile.tempdir = None
+        yield path
+
+
+@contextlib.contextmanager
+def private_directory(parent: str, prefix: str) -> Iterator[str]:
+    """Yield a new 0700 directory in ``parent`` that goes at the end.
+
+    Those that killed generations of this user left there, by their ``prefix``, are removed.
+    """
+    _remove_unused(parent, prefix)
+    path, lock_fd = _make_locked(parent, prefix)
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         if lock_fd is not None:
             os.close(lock_fd)
 
 
-def _remove_unused(parent: str) -> None:
+def _make_locked(parent: str, prefix: str) -> tuple[str, int | None]:
+    """Make a directory; another generation may take it for unused before it is locked."""
+    for _ in range(_TRIES):
+        path = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        lock_fd = _lock(path)
+        if lock_fd is not None and os.path.isdir(path):
+            break
+    return path, lock_fd
+
+
+def _remove_unused(parent: str, prefix: str) -> None:
     for entry in os.scandir(parent):
-        if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False):
+        if not entry.name.startswith(prefix) or not entry.is_dir(follow_symlinks=False):
             continue
-        if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
-            continue
+        with contextlib.suppress(FileNotFoundError):  # its generation has just ended
+            if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+                continue
         lock_fd = _lock(entry.path)
         if lock_fd is not None:
-            shutil.rmtree(entry.path, ignore_errors=True)
+            _remove(entry.path)
             os.close(lock_fd)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(path, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _lock(path: str) -> int | None:

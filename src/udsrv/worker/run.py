@@ -18,10 +18,13 @@ from types import FrameType
 from udsrv import _native
 from udsrv.config import access
 from udsrv.config.model import Settings
-from udsrv.errors import UdsrvError
+from udsrv.errors import AppLoadError, UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import ERROR, INFO, WARNING, marked
 from udsrv.sandbox.apply import seal_worker
+from udsrv.sandbox.policy import Place
+from udsrv.sandbox.proof import prove, wanted
+from udsrv.sandbox.remedy import remedy
 from udsrv.title import set_title
 from udsrv.worker.spec import WorkerSpec
 from udsrv.worker.target import Application, extend_path, load
@@ -33,6 +36,7 @@ def run_worker(
     channel: Channel,
     listener: socket.socket,
     access_fd: int | None,
+    place: Place,
     supervisor_pid: int,
     *,
     application: Application | None = None,
@@ -41,8 +45,16 @@ def run_worker(
     set_title(f"udsrv: worker {slot}")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
-        seal_worker(supervisor_pid)
-        _serve(spec, channel, listener, access_fd, application or _load(spec.settings))
+        seal_worker(spec.settings, place, supervisor_pid)
+        fds = {0, 1, 2, channel.fileno(), listener.fileno()} | ({access_fd} if access_fd else set())
+        demanded = wanted(spec.identity, session=supervisor_pid, fds=fds)
+        if application is not None:
+            # What was proven before it ran it may have changed, but for what a fork forgets.
+            demanded = {"death signal": demanded["death signal"]}
+        prove(demanded)
+        if application is None:
+            application = _load(spec.settings, place)
+        _serve(spec, place, channel, listener, access_fd, application)
     except UdsrvError as error:
         with contextlib.suppress(OSError, ValueError):  # the application may have closed it
             _print(ERROR, f"error: {error}")
@@ -51,14 +63,19 @@ def run_worker(
     return 0
 
 
-def _load(settings: Settings) -> Application:
+def _load(settings: Settings, place: Place) -> Application:
     extend_path(settings.chdir, settings.pythonpath)
     assert settings.app is not None
-    return load(settings.app)
+    try:
+        return load(settings.app)
+    except AppLoadError as error:
+        _advise(settings, place, error)
+        raise
 
 
 def _serve(
     spec: WorkerSpec,
+    place: Place,
     channel: Channel,
     listener: socket.socket,
     access_fd: int | None,
@@ -73,7 +90,7 @@ def _serve(
         listener_fd=listener.fileno(),
         control_fd=channel.fileno(),
         on_control=lambda: _obey(server, channel),
-        on_exception=_report,
+        on_exception=lambda where, error: _report(settings, place, where, error),
         log=lambda level, text: _log(spec.log.level, level, text),
         threads=settings.threads,
         # One that is replaced serves for a while beside its successor.
@@ -137,10 +154,17 @@ def _obey(server: _native.Server, channel: Channel) -> None:
         server.stop()
 
 
-def _report(where: str, error: BaseException) -> None:
+def _report(settings: Settings, place: Place, where: str, error: BaseException) -> None:
     """Log an exception of the application's, with its whole traceback, as one write."""
     text = "".join(traceback.format_exception(error))
     _print(ERROR, f"error: {where}\n{text}")
+    _advise(settings, place, error)
+
+
+def _advise(settings: Settings, place: Place, error: BaseException) -> None:
+    """Say what would have allowed it, when the sandbox was the cause."""
+    if (sentence := remedy(error, settings, place)) is not None:
+        _print(ERROR, f"error: {sentence}")
 
 
 def _log(wanted: int, level: int, text: str) -> None:

@@ -22,6 +22,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
         ("run", "help.txt"),
         ("gen-nginx", "help-gen-nginx.txt"),
         ("print-config", "help-print-config.txt"),
+        ("audit", "help-audit.txt"),
     ],
 )
 def test_help_is_the_golden_file(command, golden):

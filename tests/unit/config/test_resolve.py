@@ -133,9 +133,10 @@ def test_the_file_is_named_relative_to_the_start_directory(tmp_path):
 
 
 def test_relative_paths_begin_in_the_start_directory_and_those_of_the_file_beside_it(config):
-    path = config('env_file = "x.env"')
+    path = config('env_file = "x.env"\ncredential = ["key:x.key"]')
     settings = make({"UDSRV_PYTHONPATH": "lib"}, path, socket="run/a.sock")
     assert settings.env_file == os.path.join(os.path.dirname(path), "x.env")
+    assert settings.credential == (f"key:{os.path.dirname(path)}/x.key",)
     assert settings.pythonpath == ("/srv/app/lib",)
     assert settings.socket == "/srv/app/run/a.sock"
 
@@ -211,6 +212,16 @@ def test_the_longest_socket_is_what_the_kernel_takes():
 def test_the_length_of_a_socket_counts_bytes_of_the_absolute_path():
     with pytest.raises(UsageError, match=r"has 1[12]\d bytes"):
         make(socket="ä" * 52 + ".sock", name="x")
+
+
+def test_a_credential_has_one_file_and_there_are_not_too_many():
+    with pytest.raises(UsageError, match="credential: 'a' has two values; give it one"):
+        make(credential=["a:/1", "a"])
+    assert make(credential=["a:/1", "a:/1"]).credential == ("a:/1",)
+    names = [f"n{number}" for number in range(65)]
+    assert len(make(credential=names[1:]).credential) == 64
+    with pytest.raises(UsageError, match="credential: 65 are named, and 64 is the most"):
+        make(credential=names)
 
 
 def test_a_variable_has_one_value():

@@ -1,4 +1,4 @@
-"""The environment and the file: what is taken, what is refused, and what root will not read."""
+"""The environment and the file: what is taken and what is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from udsrv.config.sources import Given, from_environment, from_file
+from udsrv.config.sources import Given, from_environment, from_file, read_file
 from udsrv.errors import ConfigError
 
 
@@ -57,7 +57,7 @@ def test_an_unknown_variable_is_an_error(variable, sentence):
 
 def test_a_file_is_a_flat_table(write):
     path = write('workers = 4\npythonpath = ["/a"]\nsocket = "/run/a.sock"\n')
-    assert from_file(path, as_root=False) == {
+    assert from_file(path, read_file) == {
         "workers": Given(4, path),
         "pythonpath": Given(["/a"], path),
         "socket": Given("/run/a.sock", path),
@@ -66,7 +66,7 @@ def test_a_file_is_a_flat_table(write):
 
 def test_the_environment_may_be_a_table(write):
     path = write('[env]\nA = "1"\nB = "x=y"\n')
-    assert from_file(path, as_root=False)["env"].raw == ["A=1", "B=x=y"]
+    assert from_file(path, read_file)["env"].raw == ["A=1", "B=x=y"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_environment_may_be_a_table(write):
 def test_a_wrong_file_is_refused_in_words(write, text, sentence):
     path = write(text)
     with pytest.raises(ConfigError) as refused:
-        from_file(path, as_root=False)
+        from_file(path, read_file)
     assert sentence.format(path=path) in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -98,80 +98,26 @@ def test_a_wrong_file_is_refused_in_words(write, text, sentence):
 def test_python_is_not_run(write, tmp_path):
     path = write("import os\nos.mkdir('ran')\n", "gunicorn.conf.py")
     with pytest.raises(ConfigError, match="Python is not run, write the settings as NAME = VALUE"):
-        from_file(path, as_root=False)
+        from_file(path, read_file)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
-        from_file(str(tmp_path / "none.toml"), as_root=False)
+        from_file(str(tmp_path / "none.toml"), read_file)
 
 
 def test_a_fifo_does_not_stop_the_start(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="not a regular file"):
-        from_file(str(tmp_path / "pipe"), as_root=False)
+        from_file(str(tmp_path / "pipe"), read_file)
 
 
 def test_a_directory_is_no_file(tmp_path):
     with pytest.raises(ConfigError, match="not a regular file"):
-        from_file(str(tmp_path), as_root=False)
+        from_file(str(tmp_path), read_file)
 
 
 def test_a_user_may_name_a_link(write, tmp_path):
     (tmp_path / "link").symlink_to(write("workers = 2"))
-    assert from_file(str(tmp_path / "link"), as_root=False)["workers"].raw == 2
-
-
-@pytest.mark.root
-def test_root_reads_what_root_alone_can_write(write):
-    assert from_file(write("workers = 2"), as_root=True)["workers"].raw == 2
-
-
-@pytest.mark.root
-def test_root_does_not_follow_a_link(write, tmp_path):
-    path = write("workers = 2")
-    (tmp_path / "link").symlink_to(path)
-    with pytest.raises(ConfigError, match=f"a symbolic link; name the file itself: {path}"):
-        from_file(str(tmp_path / "link"), as_root=True)
-
-
-@pytest.mark.root
-def test_root_does_not_go_through_a_linked_directory(write, tmp_path):
-    path = write("workers = 2")
-    (tmp_path / "dir").symlink_to(tmp_path)
-    with pytest.raises(ConfigError, match=f"through a symbolic link; as root name the path {path}"):
-        from_file(str(tmp_path / "dir" / "app.toml"), as_root=True)
-
-
-@pytest.mark.root
-@pytest.mark.parametrize(("uid", "mode"), [(65534, 0o644), (0, 0o664), (0, 0o646)])
-def test_root_does_not_read_what_others_write(write, uid, mode):
-    path = write("workers = 2")
-    os.chown(path, uid, 0)
-    os.chmod(path, mode)
-    with pytest.raises(ConfigError, match="must be root's and writable by nobody else"):
-        from_file(path, as_root=True)
-
-
-@pytest.mark.root
-@pytest.mark.parametrize(("uid", "mode"), [(65534, 0o755), (0, 0o775), (0, 0o757)])
-def test_root_does_not_read_below_a_directory_of_others(tmp_path, uid, mode):
-    directory = tmp_path.resolve() / "conf"
-    directory.mkdir()
-    path = directory / "app.toml"
-    path.write_text("workers = 2")
-    os.chown(directory, uid, 0)
-    directory.chmod(mode)
-    with pytest.raises(ConfigError, match=f"others may write to the directory {directory}"):
-        from_file(str(path), as_root=True)
-
-
-@pytest.mark.root
-def test_a_sticky_directory_keeps_roots_file(tmp_path):
-    directory = tmp_path.resolve() / "tmp"
-    directory.mkdir()
-    directory.chmod(0o1777)
-    path = directory / "app.toml"
-    path.write_text("workers = 2")
-    assert from_file(str(path), as_root=True)["workers"].raw == 2
+    assert from_file(str(tmp_path / "link"), read_file)["workers"].raw == 2

@@ -164,6 +164,45 @@ def test_a_value_is_refused_in_words(name, raw, sentence):
 
 
 @pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        ("key", "key"),
+        ("db.password:/etc/app/password", "db.password:/etc/app/password"),
+        ("key:secrets/key", "key:/srv/app/secrets/key"),
+        ("key:../a:b", "key:/srv/a:b"),
+        ("_x@host+1-2:/k", "_x@host+1-2:/k"),
+        ("k" * 255, "k" * 255),
+    ],
+)
+def test_a_credential_has_a_name_and_perhaps_a_path(raw, value):
+    assert BY_NAME["credential"].read([raw], "/srv/app") == (value,)
+
+
+@pytest.mark.parametrize(
+    "raw", ["", ":/k", "key:", ".", "..", ".key", "a b", "key\n", "Schlüssel", "k" * 256, "%h"]
+)
+def test_what_is_no_name_of_a_credential(raw):
+    with pytest.raises(SettingError):
+        BY_NAME["credential"]._read_item(raw, "/srv/app")
+
+
+def test_the_path_of_a_credential_alone_is_no_name():
+    with pytest.raises(SettingError) as refused:
+        BY_NAME["credential"].read(["/etc/app/key"], "/srv/app")
+    assert str(refused.value) == (
+        "'/etc/app/key' begins with a path; say what it is called: 'key:/etc/app/key'"
+    )
+
+
+def test_the_directory_of_credentials_is_not_given_by_hand():
+    sentence = "'CREDENTIALS_DIRECTORY' is set by udsrv, for the files that --credential names"
+    with pytest.raises(SettingError, match=sentence):
+        BY_NAME["env"].read(["CREDENTIALS_DIRECTORY=/k"], START)
+    with pytest.raises(SettingError, match=sentence):
+        BY_NAME["pass_env"].read(["CREDENTIALS_DIRECTORY"], START)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "127.0.0.1:8000",

@@ -228,6 +228,30 @@ def test_every_key_that_is_no_list_is_said_once():
     assert {key for key in keys if keys.count(key) > 1} == {"SystemCallFilter"}
 
 
+def test_credentials_are_read_by_systemd_and_named_to_the_master():
+    text = unit(credential=["db:/home/dev/100% db", "stored"])
+    assert values(text, "LoadCredential") == ["db:/home/dev/100%% db", "stored"]
+    assert [word for word in command_line(text) if "credential" in word] == [
+        "--credential db", "--credential stored",
+    ]  # fmt: skip
+    assert values(text, "ProtectHome") == ["yes"]  # which isn't systemd's own view
+
+
+def test_credentials_that_the_file_of_settings_names_are_the_masters_to_read():
+    text = unit(from_file={"credential": ["db:/home/dev/db", "stored"]})
+    assert values(text, "LoadCredential") == []
+    assert not [word for word in command_line(text) if "credential" in word]
+    assert values(text, "ProtectHome") == ["read-only"]
+    with pytest.raises(ConfigError, match="credential: '/tmp/db' can't be seen from a unit"):
+        unit(from_file={"credential": ["db:/tmp/db"]})
+
+
+@pytest.mark.parametrize("path", ["/etc/app/db\\", "/etc/app/db "])
+def test_a_credential_that_a_unit_cannot_name_is_refused(path):
+    with pytest.raises(ConfigError, match="that LoadCredential= can't end with"):
+        unit(credential=[f"db:{path}"])
+
+
 @pytest.mark.parametrize(
     ("raw", "lines"),
     [

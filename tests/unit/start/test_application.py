@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import astuple
 
 import pytest
 
@@ -27,6 +28,7 @@ def test_the_payload_holds_the_settings_and_the_looked_up_ids():
     assert Settings.from_json(told.pop("settings").encode()) == SETTINGS
     assert told == {
         "version": udsrv.__version__,
+        "identity": json.loads(json.dumps(who.identity and astuple(who.identity))),
         "trusted_uids": sorted(who.trusted_uids),
         "trusted_gids": sorted(who.trusted_gids),
         "form": {"timestamps": True, "priorities": False, "is_json": False},
@@ -37,7 +39,7 @@ def test_every_place_of_a_supervisors_descriptors_is_taken():
     spec = application(SETTINGS, accounts(SETTINGS), LOG)
     names = [os.readlink(f"/proc/self/fd/{fd}") for fd in spec.fds]
     assert [name.partition(" ")[0] for name in (names[0], *names[3:])] == [
-        "/dev/null", "/dev/null", "/memfd:udsrv-settings", "/dev/null", "/dev/null",
+        "/dev/null", "/dev/null", "/memfd:udsrv-settings", "/dev/null", "/dev/null", "/dev/null",
     ]  # fmt: skip
     assert list(spec.fds[1:3]) == [2, 2]
     for fd in {fd for fd in spec.fds if fd > 2}:

@@ -231,5 +231,6 @@ def test_a_start_that_is_refused_or_withdrawn_keeps_no_descriptor(path):
 
 
 def test_a_missing_directory_is_refused_and_not_made(shared_directory):
-    assert refusal(shared_directory / "no" / "app.sock").endswith("/no: No such file or directory")
+    directory = shared_directory / "no"
+    assert refusal(directory / "app.sock").startswith(f"{directory} doesn't exist: make it with")
     assert os.listdir(shared_directory) == []

@@ -5,10 +5,10 @@ Whatever the tests' user is, the master's rules apply to it: root and the own ui
 
 import os
 import stat
-import struct
 
 import pytest
 
+from support.directories import grant_writing
 from udsrv.errors import PrivilegeError
 from udsrv.start.directories import open_directory, who_may_write
 
@@ -106,10 +106,7 @@ def test_a_sticky_directory_keeps_what_is_ours(tree):
 
 
 def test_an_access_list_that_lets_others_write_is_refused(tree):
-    # ACL: user::rwx user:4294967000:rwx group::r-x mask::rwx other::r-x. Source: acl(5).
-    entries = [(1, 7, -1), (2, 7, 4294967000 - 2**32), (4, 5, -1), (16, 7, -1), (32, 5, -1)]
-    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
-    os.setxattr(tree, "system.posix_acl_access", acl)
+    grant_writing(tree)
     assert f"{tree} (" in refusal(tree)
     assert "is writable by somebody in its access control list" in refusal(tree)
 
@@ -121,4 +118,10 @@ def test_a_file_on_the_way_is_no_directory(tree):
 
 
 def test_a_missing_directory_is_named(tree):
-    assert refusal(tree / "no" / "such") == f"{tree}/no: No such file or directory"
+    assert refusal(tree / "no" / "such") == (
+        f"{tree}/no doesn't exist: make it with 'mkdir -p -m 0755 {tree}/no/such'"
+    )
+    assert refusal("/run/udsrv-test-no-such") == (
+        "/run/udsrv-test-no-such doesn't exist: make it with 'mkdir -p -m 0755"
+        " /run/udsrv-test-no-such', or at each start by RuntimeDirectory= (see udsrv gen-systemd)"
+    )

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from support.directories import grant_writing
 from udsrv.errors import ConfigError, PrivilegeError
-from udsrv.start.files import LIMIT_BYTES, open_log, read_secret
+from udsrv.start.files import LIMIT_BYTES, open_log, read_configuration, read_secret
 
 
 @pytest.fixture
@@ -27,17 +28,19 @@ def test_a_file_that_is_open_to_others_is_refused(secret, mode):
     secret.chmod(mode)
     with pytest.raises(ConfigError) as caught:
         read_secret(str(secret))
+    me = os.getuid()
     assert str(caught.value) == (
-        f"{secret} (uid {os.getuid()}, mode {mode:04o}) must belong to uid {os.getuid()} with"
-        " mode 0600: it may hold secrets"
+        f"{secret} (uid {me}, gid {os.getgid()}, mode {mode:04o}) is open to others; it must belong"
+        f" to uid {me} with mode 0600: chown {me} {secret} && chmod 0600 {secret}"
     )
 
 
 def test_a_link_is_not_followed(secret):
     link = secret.with_name("link")
     link.symlink_to(secret)
-    with pytest.raises(ConfigError, match="link"):
-        read_secret(str(link))
+    for read in (read_secret, read_configuration):
+        with pytest.raises(ConfigError, match=f"link: Too many .*; name the file itself: {secret}"):
+            read(str(link))
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "device"])
@@ -70,6 +73,45 @@ def test_a_file_may_be_large_but_not_endless(secret):
     secret.write_bytes(b"x" * (LIMIT_BYTES + 1))
     with pytest.raises(ConfigError, match=f"is larger than {LIMIT_BYTES} bytes"):
         read_secret(str(secret))
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o400, 0o755])
+def test_settings_may_be_read_by_all(secret, mode):
+    secret.chmod(mode)
+    assert read_configuration(str(secret)) == b"SECRET=hush\n"
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "mode", "writer"),
+    [
+        (0, 0, 0o646, "everybody"),
+        pytest.param(65534, 0, 0o644, "uid 65534, its owner", marks=pytest.mark.root),
+        pytest.param(0, 4294967, 0o664, "group 4294967", marks=pytest.mark.root),
+    ],
+)
+def test_settings_that_others_can_write_are_refused(secret, uid, gid, mode, writer):
+    me = os.getuid()
+    if me == 0:
+        os.chown(secret, uid, gid)
+    secret.chmod(mode)
+    with pytest.raises(ConfigError) as caught:
+        read_configuration(str(secret))
+    assert (
+        f"is writable by {writer}, who could decide what is started, and as whom; it must belong to"
+        f" uid {me} with mode 0644: chown {me} {secret} && chmod 0644 {secret}"
+    ) in str(caught.value)
+
+
+def test_settings_with_an_access_list_that_lets_others_write_are_refused(secret):
+    grant_writing(secret)
+    with pytest.raises(ConfigError, match="is writable by somebody in its access control list"):
+        read_configuration(str(secret))
+
+
+@pytest.mark.root
+def test_settings_in_a_sticky_directory_stay_ours(secret):
+    secret.parent.chmod(0o1777)
+    assert read_configuration(str(secret)) == b"SECRET=hush\n"
 
 
 def read_mode(path) -> int:

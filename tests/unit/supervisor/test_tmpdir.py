@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from udsrv.supervisor.tmpdir import PREFIX, private_tmpdir
+from udsrv.supervisor.tmpdir import PREFIX, private_directory, private_tmpdir
 
 
 @pytest.fixture
@@ -31,6 +31,28 @@ def test_what_a_killed_generation_left_is_removed(parent):
     (left / "deep").mkdir(parents=True)
     with private_tmpdir():
         assert not left.exists()
+
+
+def test_what_is_closed_to_its_owner_is_removed_too(parent):
+    with private_directory(str(parent), PREFIX) as path:
+        (parent / os.path.basename(path) / "key").touch(0o400)
+        os.chmod(path, 0o500)
+    assert list(parent.iterdir()) == []
+
+
+def test_a_directory_that_another_generation_takes_for_unused_is_made_again(parent, monkeypatch):
+    make = tempfile.mkdtemp
+
+    def make_and_sweep(**details):
+        path = make(**details)
+        monkeypatch.setattr(tempfile, "mkdtemp", make)
+        with private_directory(str(parent), PREFIX):  # the other one starts at that moment
+            assert not os.path.exists(path)
+        return path
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_and_sweep)
+    with private_directory(str(parent), PREFIX) as path:
+        assert os.path.isdir(path)
 
 
 def test_the_directory_of_a_running_generation_stays(parent, monkeypatch):
