@@ -94,7 +94,9 @@ class Rig:
         app.mkdir(parents=True)
         shutil.copy(servers.APPLICATIONS / "facts.py", app)
         trace = directory / "trace"
-        words = in_front(trace, *expressions) if expressions else []
+        # A lie about no_new_privs must not be true already.
+        quick = not any(LIES in expression for expression in expressions)
+        words = in_front(trace, *expressions, quick=quick) if expressions else []
         # A soft limit below the hard one, so that there is something to change.
         script = directory / "udsrv"
         script.write_text(

@@ -113,7 +113,7 @@ def _of_the_application(settings: Settings, place: Place) -> Iterator[Grant]:
             yield Grant(path, RUN, "the application")
     yield Grant(place.temporary, (*WRITE, *CONNECT), "temporary files")
     if place.credentials is not None:
-        yield Grant(place.credentials, READ, "credentials")
+        yield Grant(place.credentials, READ, "--credential")
     for path in settings.read_path:
         yield Grant(path, (*RUN, *CONNECT), "--read-path")
     for path in settings.write_path:
@@ -127,11 +127,21 @@ def _of_the_tier(settings: Settings, place: Place, tier: Tier) -> Iterator[Grant
         above = os.path.dirname(place.temporary)
         yield Grant(above, ("remove_dir",), "the temporary directory is removed at the end")
     if place.credentials is not None:
-        yield Grant(place.credentials, ("remove_file",), "the credentials are removed at the end")
-        yield Grant(os.path.dirname(place.credentials), ("remove_dir",), "with their directory")
+        above = os.path.dirname(place.credentials)
+        yield Grant(place.credentials, ("remove_file",), "credentials are removed at the end")
+        yield Grant(above, ("remove_dir",), "and their directory")
     if settings.reload:
         for path in (settings.chdir, *settings.pythonpath):
             yield Grant(path, ("remove_file",), "bytecode of what has changed is removed")
+
+
+def entrance(settings: Settings, place: Place, parents: Iterable[str]) -> tuple[Grant, ...]:
+    """Return what is open before the temporary directory is made in one of ``parents``.
+
+    The environment's start-up files run with this, so it is the supervisor's and that alone more.
+    """
+    held = grants(settings, place, Tier.SUPERVISOR)
+    return (*held, *(Grant(path, WRITE, "where TMPDIR is made") for path in parents))
 
 
 def writable(settings: Settings, place: Place) -> tuple[str, ...]:

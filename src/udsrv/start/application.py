@@ -64,7 +64,7 @@ def application(settings: Settings, who: Accounts, log: Log) -> SpawnSpec:
             " with --credential NAME"
         )
     return SpawnSpec(
-        argv=command(python, _LATE_PATH, tier="supervisor.boot"),
+        argv=_in_the_sandbox(python, tier="supervisor.boot"),
         environ=_environ(settings, who, python, log),
         directory=settings.chdir,
         fds=fds,
@@ -83,11 +83,17 @@ def check_application(spec: SpawnSpec, stdout_fd: int) -> int:
 
     What the sandbox holds is written to ``stdout_fd``.
     """
-    argv = command(spec.argv[0], _LATE_PATH, tier="supervisor.preflight")
+    argv = _in_the_sandbox(spec.argv[0], tier="supervisor.preflight")
     fds = [*spec.fds[:1], stdout_fd, *spec.fds[2:]]
     _, status = os.waitpid(spawn(replace(spec, argv=[*argv, "0"], fds=fds)), 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else AppLoadError.exit_code
+
+
+def _in_the_sandbox(python: str, *, tier: str) -> list[str]:
+    """Return the command that enters the sandbox, followed by what then runs in the environment."""
+    entering = command(python, "-I", "-S", tier="supervisor.enter")
+    return [*entering, *command(python, _LATE_PATH, tier=tier)]
 
 
 def payload(settings: Settings, who: Accounts, form: Form) -> bytes:

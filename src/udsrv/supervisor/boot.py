@@ -63,7 +63,7 @@ def _run(control: Channel) -> int:
     with contextlib.ExitStack() as private:
         private.enter_context(credentials_directory(payload.spec.log))
         directory = private.enter_context(private_tmpdir())
-        place = place_here(temporary_is_ours=directory is not None)
+        place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
         seal_supervisor(settings, place).write(payload.spec.log)
         watcher = None
         if settings.reload:

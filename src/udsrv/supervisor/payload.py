@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import udsrv
 from udsrv.config.model import Settings
@@ -35,7 +36,7 @@ def read_payload() -> Payload:
     Raises:
         ConfigError: it comes from another version of udsrv than this environment has.
     """
-    data = json.loads(os.pread(PAYLOAD_FD, os.fstat(PAYLOAD_FD).st_size, 0))
+    data = _peek()
     os.close(PAYLOAD_FD)
     if data["version"] != udsrv.__version__:
         raise ConfigError(
@@ -51,6 +52,17 @@ def read_payload() -> Payload:
         identity = Identity(uid, gid, tuple(groups))
     spec = WorkerSpec(settings, identity, uids, gids, log)
     return Payload(int(sys.argv[-1]), spec)
+
+
+def peek_settings() -> Settings:
+    """Return the settings, and leave the descriptor to who comes next."""
+    return Settings.from_json(_peek()["settings"].encode())
+
+
+def _peek() -> dict[str, Any]:
+    return json.loads(  # type: ignore[no-any-return]
+        os.pread(PAYLOAD_FD, os.fstat(PAYLOAD_FD).st_size, 0)
+    )
 
 
 def require_native() -> None:

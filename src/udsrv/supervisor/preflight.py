@@ -37,7 +37,7 @@ def main() -> None:
         prove(wanted(spec.identity, session=os.getpid(), fds={0, 1, 2, CREDENTIALS_FD}))
         os.umask(settings.umask)
         with credentials_directory(spec.log), private_tmpdir() as directory:
-            place = place_here(temporary_is_ours=directory is not None)
+            place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
             _say(seal_supervisor(settings, place))
             if settings.sandbox != "off":
                 print(f"ok  writes       {', '.join(writable(settings, place))}: no other place")

@@ -50,8 +50,8 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_payload_is_read_from_its_descriptor_wherever_another_has_read_to():
-    identity = "Identity(uid=1000, gid=100, groups=(27, 100))"
     form = "Form(timestamps=True, priorities=False, is_json=True)"
+    identity = "Identity(uid=1000, gid=100, groups=(27, 100))"
     assert read().stdout == f"7 3 (0, 33) (33,) 10 {form} {identity}\n"
 
 
