@@ -25,7 +25,7 @@ WITH_CARGO = MAKEFLAGS= PATH="$$(tools/find-cargo.sh):$$PATH"
 BUILD_NEEDS := ensurepip cc libc-headers cargo
 RUN_NEEDS := $(BUILD_NEEDS) nginx
 CHECK_NEEDS := $(BUILD_NEEDS) libpython cargo-clippy cargo-fmt shellcheck
-TEST_NEEDS := $(RUN_NEEDS) $(CHECK_NEEDS) systemd-analyze $(if $(IS_ROOT),systemd-nspawn)
+TEST_NEEDS := $(RUN_NEEDS) $(CHECK_NEEDS) systemd-analyze $(if $(IS_ROOT),systemd-nspawn strace ss)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check bench bench-all profile lock clean

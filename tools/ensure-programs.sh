@@ -28,6 +28,7 @@ package_of() {
         ensurepip) echo python3-venv ;;
         libc-headers) echo libc6-dev ;;
         libpython) echo libpython3-dev ;;
+        ss) echo iproute2 ;;
         systemd-analyze) echo systemd ;;
         systemd-nspawn) echo systemd-container ;;
         # Debian's cargo package is too old and is replaced by this one.

@@ -71,6 +71,8 @@ class Server:
         trusted_uids: Sequence[int],
         trusted_gids: Sequence[int],
         early_hints: bool,
+        max_requests: int,
+        on_spent: Callable[[], object],
         errors: _TextSink,
         access_fd: int | None = None,
         access_format: Sequence[tuple[str, str]] = ...,
@@ -78,6 +80,7 @@ class Server:
     ) -> Server:
         """Use duplicates of the descriptors; the caller may close its own.
 
+        ``on_spent`` is called, once, when ``max_requests`` are answered; 0 are never.
         ``access_format`` is what ``udsrv.config.access.pieces`` returns.
         """
 

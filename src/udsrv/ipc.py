@@ -36,6 +36,7 @@ class Kind(enum.IntEnum):
     DRAINED = 2  # every worker has finished; 0
     FAILED = 3  # the generation can't start; the exit code that says why
     RELOAD = 4  # a file of the application has changed; 0; only with the setting `reload`
+    RETIRE = 5  # a worker wants a successor, then DRAIN; requests served, 0: it got a signal
     # downwards
     STOP = 16  # finish and exit, idle connections at once; milliseconds until the deadline
     DRAIN = 17  # finish and exit, idle connections last; milliseconds until the deadline
@@ -43,6 +44,7 @@ class Kind(enum.IntEnum):
 
 
 UPWARDS = frozenset({Kind.READY, Kind.DRAINED, Kind.FAILED, Kind.RELOAD})
+FROM_WORKERS = frozenset({Kind.READY, Kind.RETIRE})
 DOWNWARDS = frozenset({Kind.STOP, Kind.DRAIN, Kind.LISTENER})
 
 
@@ -126,7 +128,7 @@ class Channel:
             return False
         return True
 
-    def receive_up(self) -> Iterator[Record]:
+    def receive_up(self, allowed: frozenset[Kind] = UPWARDS) -> Iterator[Record]:
         """Yield what the lower end has sent, at most ``RECORDS_PER_READ`` records.
 
         No room is given to descriptors, so the kernel discards any that come along.
@@ -141,7 +143,7 @@ class Channel:
                 return
             except OSError as error:
                 raise ChannelClosedError(str(error)) from error
-            yield decode(data, UPWARDS)
+            yield decode(data, allowed)
 
     def receive_down(self) -> Iterator[Record]:
         """Yield what the upper end has sent, with descriptors.

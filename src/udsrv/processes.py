@@ -19,6 +19,7 @@ class State(enum.Enum):
 
     STARTING = "starting"
     READY = "ready"
+    RETIRING = "retiring"  # a worker that serves until its slot has another one that is ready
     DRAINING = "draining"
 
 
@@ -36,8 +37,14 @@ class Child:
         """Return the child once it can answer."""
         return replace(self, state=State.READY, deadline_s=None)
 
+    def retiring(self) -> Child:
+        """Return the child once it has asked for a successor."""
+        return replace(self, state=State.RETIRING)
+
     def draining(self, deadline_s: float) -> Child:
-        """Return the child once it was told to finish."""
+        """Return the child once it was told to finish; an earlier deadline stays."""
+        if self.deadline_s is not None:
+            deadline_s = min(deadline_s, self.deadline_s)
         return replace(self, state=State.DRAINING, deadline_s=deadline_s)
 
     def ending(self, deadline_s: float | None = None) -> Child:
@@ -45,9 +52,9 @@ class Child:
         return replace(self, deadline_s=deadline_s)
 
 
-def late(alive: Sequence[Child], now_s: float) -> list[int]:
-    """Return the numbers of those that have missed their deadlines."""
-    return [one.number for one in alive if one.deadline_s is not None and one.deadline_s <= now_s]
+def late(alive: Sequence[Child], now_s: float) -> list[Child]:
+    """Return those that have missed their deadlines."""
+    return [one for one in alive if one.deadline_s is not None and one.deadline_s <= now_s]
 
 
 def deadlines(alive: Sequence[Child]) -> list[float]:

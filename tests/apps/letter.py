@@ -31,6 +31,19 @@ def _endless(part: bytes) -> Iterator[bytes]:
             time.sleep(0.001)  # a stream that waits for news, and has none
 
 
+class _EndlessFile:
+    """Reads like a file that has no end."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def read(self, size: int) -> bytes:
+        return b"x" * size
+
+    def close(self) -> None:
+        _log(f"closed {self.token}")
+
+
 def _reads_late(environ: Environ) -> Iterator[bytes]:
     yield b"begun\n"
     try:
@@ -89,7 +102,11 @@ def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         case "/endless":
             start_response(status, [])
             return _closing(_endless(b"x" * 1000), token)
+        case "/endless-file":
+            start_response(status, [])
+            return environ["wsgi.file_wrapper"](_EndlessFile(token))  # type: ignore[no-any-return]
         case "/no-news":
+            _log(f"began {token}")
             start_response(status, [])
             return _closing(_endless(b""), token)
         case "/reads-late":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from support.machine import Machine
+from support.processes import status_of
 from support.waiting import wait_for_end
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plain.py"
@@ -54,6 +56,18 @@ def test_nginx_answers_with_the_application(site):
     assert_serves(site)
 
 
+def test_the_journal_knows_how_important_a_line_is(site):
+    def lines(priority: str) -> list[str]:
+        ask = ("journalctl", "--unit", "app.service", "--output", "cat", "--priority", priority)
+        said = site.run(*ask, "--grep", "master.*ready").splitlines()
+        return [line for line in said if "[master] ready: plain:app" in line]
+
+    (ready,) = lines("info..info")
+    assert ready.startswith("[master] ready: plain:app")
+    result = site.try_run("journalctl", "--unit", "app.service", "--priority", "notice")
+    assert "ready: plain:app" not in result.stdout
+
+
 def test_the_workers_user_cannot_remove_or_replace_the_socket(site):
     for attack in (("rm", "-f", SOCKET), ("mv", SOCKET, "/tmp/x"), ("touch", "/run/app/x")):
         result = site.try_run(*as_user("app", "app", *attack))
@@ -83,6 +97,20 @@ def test_the_audit_sees_the_unit_and_what_is_in_it(site):
     stricter = json.loads(site.try_run(*command, "--threshold", "2").stdout)
     (unit,) = (each for each in stricter["findings"] if each["check"] == "unit")
     assert unit["fact"] == "its exposure is 2.1 (OK), more than 2"
+
+
+def test_the_unit_takes_nothing_away_that_the_drop_needs(site):
+    # CAP_SETPCAP and capset, for the bounding set and the secure bits: the workers are there, and
+    # none is without having read them back.
+    workers = site.processes("udsrv: worker")
+    assert workers
+    for pid in workers:
+        status = status_of(pid)
+        assert (status["CapBnd"], status["NoNewPrivs"]) == ("0000000000000000", "1")
+        limits = " ".join(Path(f"/proc/{pid}/limits").read_text().split())
+        assert "Max core file size 0 0 bytes" in limits
+        assert re.search(r"Max open files (\d+) \1 files", limits)
+        assert "Max msgqueue size 0 0 bytes" in limits
 
 
 def test_a_stop_leaves_no_path(site):

@@ -80,6 +80,15 @@ def _nginx() -> Iterator[Kept]:
             ),
         ),
         (
+            "early-hints",
+            make_settings(socket="/run/app/app.sock", early_hints="true"),
+            NginxOptions(
+                command="udsrv gen-nginx --socket /run/app/app.sock --early-hints "
+                "--server-name example.com",
+                server_names=("example.com",),
+            ),
+        ),
+        (
             "path-with-spaces",
             make_settings(socket="/srv/my sites/a;b{c}.sock", name="odd"),
             NginxOptions(

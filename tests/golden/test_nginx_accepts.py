@@ -33,11 +33,18 @@ SOME = settings(
 )
 
 
+@pytest.mark.parametrize("program", [nginx.NGINX, nginx.MAINLINE], ids=["packaged", "mainline"])
 @pytest.mark.parametrize("text", TEXTS, ids=IDS)
-def test_nginx_accepts_it_in_its_http_block_without_a_warning(text: str, tmp_path: Path):
+def test_nginx_accepts_it_in_its_http_block_without_a_warning(
+    text: str, program: str, tmp_path: Path
+):
     # nginx -t binds what it is to listen on, and port 80 takes root.
-    result = nginx.check(tmp_path, text.replace("listen 80;", "listen 8080;"))
-    assert (result.returncode, warnings_in(result.stderr)) == (0, [])
+    result = nginx.check(tmp_path, text.replace("listen 80;", "listen 8080;"), program=program)
+    if nginx.version_of(program) >= oldest_that(text):
+        assert (result.returncode, warnings_in(result.stderr)) == (0, [])
+    else:
+        assert result.returncode == 1
+        assert "unknown directive" in result.stderr
 
 
 def test_two_applications_live_in_one_nginx(tmp_path: Path):
@@ -101,6 +108,13 @@ def config_for(socket: str, *, name: str = "app") -> str:
         command="udsrv gen-nginx", server_names=(f"{name}.example",), listen=("8080",)
     )
     return nginx_files(make_settings(socket=socket, name=name), options)[0].text
+
+
+def oldest_that(text: str) -> tuple[int, ...]:
+    """Return the version of nginx that the file says it needs."""
+    found = re.search(r"^# Needs nginx (\d+)\.(\d+)\.(\d+) or newer", text, re.MULTILINE)
+    assert found, text
+    return tuple(int(number) for number in found.groups())
 
 
 def warnings_in(stderr: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -112,6 +113,26 @@ def test_a_server_that_stops_closes_an_endless_answer(start_udsrv, signal_number
         assert server.wait_end() == 0
     assert server.log.count("closed stopped$") == 1
     assert server.log.count("Traceback") == 0
+
+
+@pytest.mark.parametrize("kind", ["endless", "endless-file", "no-news"])
+def test_endless_answers_in_all_threads_do_not_keep_a_server(start_udsrv, kind, threads: int):
+    server = start_udsrv("letter:app", "--threads", str(threads), "--graceful-timeout", "0.5")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(raw_http.Connection(server.socket)) for _ in range(threads)]
+        for number, client in enumerate(clients):
+            client.send(head(f"/{kind}?token=kept-{number}"))
+            if kind == "no-news":
+                server.log.wait_for(f"began kept-{number}$")
+            else:
+                client.read_exactly(10_000)
+        server.process.send_signal(signal.SIGTERM)
+        for client in clients:
+            client.read_to_end()
+        assert server.wait_end() == 0
+    for number in range(threads):
+        assert server.log.count(f"closed kept-{number}$") == 1
+    assert server.log.count("Traceback|is killed") == 0
 
 
 def test_no_interim_answer_gets_into_a_final_one(server: Udsrv):

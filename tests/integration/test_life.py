@@ -326,7 +326,7 @@ def test_garbage_on_the_channel_ends_the_sender_and_not_the_reader(serve, garbag
     supervisor, worker = descendants_of(server.pid)
     start_in_worker(server.socket, source).close()
     if garbage:
-        server.log.wait_for(r"worker 0 sent a record of .* and is killed")
+        server.log.wait_for(r"worker 0 \(pid \d+\) sent a record of .* and is killed")
         wait_for_end(worker)
     assert get(server.socket).status == 200
     assert server.supervisors == [supervisor]

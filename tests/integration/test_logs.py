@@ -1,5 +1,6 @@
 """The error log: one stream, one line per event, whatever the application writes."""
 
+import json
 import os
 import re
 import subprocess
@@ -111,6 +112,30 @@ def test_an_exception_is_a_500_and_its_traceback_is_in_the_log_alone(serve):
     assert server.log.count("Traceback") == 1
 
 
+def test_in_json_every_line_is_an_object_and_a_traceback_is_an_error(serve):
+    server = serve("--log-format", "json")
+    source = """
+    import os, sys
+    print('"quoted" \\x1b \u00e4')
+    sys.stderr.write("<4>marked" + chr(10))
+    os.write(2, b"x" * 9000 + bytes([10]))
+    raise RuntimeError("secret" + chr(10) + "thing")
+    """
+    with start_in_worker(server.socket, source) as client:
+        assert client.read_response(method="POST").status == 500
+    server.log.wait_for('"message": "thing"')
+    assert server.stop() == 0
+    said = [json.loads(line) for line in server.log.text().splitlines()]
+    assert all(set(each) == {"time", "level", "process", "message"} for each in said)
+    levels = {each["message"]: (each["process"], each["level"]) for each in said}
+    assert levels['"quoted" \x1b \xe4'] == ("worker 0", "info")
+    assert levels["marked"] == ("worker 0", "warning")
+    for line in ("POST /", "Traceback (most recent call last):", "RuntimeError: secret", "thing"):
+        assert levels[line] == ("worker 0", "error")
+    assert levels["SIGTERM: stopping within 30 s"] == ("master", "info")
+    assert "".join(each["message"] for each in said).count("x" * 9000) == 1
+
+
 def test_the_last_words_of_a_dying_worker_are_logged(serve):
     source = """
     import os
@@ -159,5 +184,5 @@ def test_under_the_journal_lines_have_no_time_of_ours(shared_directory):
     os.close(write_fd)
     with result, os.fdopen(read_fd) as output:
         lines = output.read().splitlines()
-    assert any(line.startswith("[worker 0] error: 'missing:app' doesn't load") for line in lines)
-    assert not [line for line in lines if re.match(STAMP, line)]
+    assert any(line.startswith("<3>[worker 0] error: 'missing:app' doesn't load") for line in lines)
+    assert all(re.match(r"<[346]>\[", line) for line in lines)

@@ -19,11 +19,80 @@ def gate(shared_directory):
     gate.close()
 
 
+@pytest.fixture
+def second_gate(shared_directory):
+    gate = Gate(shared_directory / "second-gate")
+    yield gate
+    gate.close()
+
+
 def in_flight(server, gate):
     """Return a connection whose request is being answered, and stays so until the gate opens."""
     connection = start_in_worker(server.socket, f"{gate.code}; result = 'answered'")
     gate.wait_reached()
     return connection
+
+
+# Waits until this worker has been told to finish, which nobody in it has read yet, and for the
+# test; then for the next tick of the clock that the engine looks at (CLOCK_MONOTONIC_COARSE).
+UNTIL_TOLD = """
+import os, select, socket, time
+def until_told():
+    at_the_gate()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(number)))
+        except OSError:
+            continue
+        with found:
+            if found.type == socket.SOCK_SEQPACKET:
+                select.select([found], [], [])
+                break
+    at_the_second_gate()
+    began = time.clock_gettime(6)
+    while time.clock_gettime(6) == began:
+        pass
+"""
+
+# Each begins its answer after that.
+LATE_ANSWERS = {
+    "a list": """
+def answer(start):
+    until_told()
+    start("200 OK", [])
+    return [b"late"]
+""",
+    "parts": """
+def answer(start):
+    start("200 OK", [])
+    until_told()
+    yield b"la"
+    yield b"te"
+""",
+    "a file": """
+import tempfile
+def answer(start):
+    until_told()
+    start("200 OK", [])
+    file = tempfile.TemporaryFile()
+    file.write(b"late")
+    file.seek(0)
+    return environ["wsgi.file_wrapper"](file)
+""",
+    "an exception": """
+def answer(start):
+    until_told()
+    raise ValueError
+""",
+}
+
+
+def let_pass(gate, count: int) -> None:
+    """Let ``count`` threads go on when they have all come."""
+    for _ in range(count):
+        gate.wait_reached()
+    for _ in range(count):
+        gate.open()
 
 
 def is_gone(server) -> bool:
@@ -46,6 +115,31 @@ def test_term_lets_the_request_in_flight_finish(serve, gate):
         assert server.wait_end() == 0
     assert nothing_is_left(server)
     assert server.log.count(r"\[master\] SIGTERM: stopping within 30 s$") == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2], ids="{}-threads".format)
+@pytest.mark.parametrize("kind", LATE_ANSWERS)
+def test_an_answer_that_begins_after_term_ends_its_connection(
+    serve, gate, second_gate, kind, threads
+):
+    """Also when every thread is in a call: whoever uses the connection again is told not to."""
+    server = serve("--threads", str(threads))
+    source = f"""
+def at_the_gate(): {gate.code}
+def at_the_second_gate(): {second_gate.code}
+{UNTIL_TOLD}
+{LATE_ANSWERS[kind]}
+"""
+    clients = [start_in_worker(server.socket, source) for _ in range(threads)]
+    let_pass(gate, threads)
+    server.process.send_signal(signal.SIGTERM)
+    let_pass(second_gate, threads)
+    for client in clients:
+        with client:
+            response = client.read_response(method="POST")
+            assert response.headers["Connection"] == "close"
+            assert response.body in (b"late", b"Internal Server Error\n")
+    assert server.wait_end() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
@@ -146,8 +240,11 @@ def test_a_worker_told_to_stop_finishes_and_is_replaced(serve, gate):
         os.kill(worker, signal.SIGTERM)
         gate.open()
         assert connection.read_response(method="POST").status == 200
-    server.log.wait_for(rf"worker 0 \(pid {worker}\) exited with code 0; a new one starts")
+    server.log.wait_for(rf"worker 0 \(pid {worker}\) was told to finish; a new one starts")
+    wait_for_end(worker)
+    assert worker not in server.workers
     assert get(server.socket).status == 200
+    assert server.log.count("error:|warning:") == 0
 
 
 def test_the_interrupt_of_a_terminal_reaches_only_the_master(serve, gate):

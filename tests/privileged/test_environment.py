@@ -111,7 +111,7 @@ def test_another_user_finds_no_secret_in_the_processes_of_the_machine(serve, sha
 def test_a_worker_that_crashes_leaves_no_core(serve, shared_directory):
     directory = make_directory_of(APP_USER, shared_directory / "cwd")
     copy_readable(APPLICATIONS / "remote.py", directory)
-    server = serve("--chdir", str(directory))
+    server = serve("--chdir", str(directory), "--write-path", str(directory))
     # Not dumpable: the kernel gives its files in /proc to root. Source: proc(5), prctl(2).
     for pid in descendants_of(server.pid):
         assert Path(f"/proc/{pid}/environ").stat().st_uid == 0

@@ -2,16 +2,12 @@
 
 import os
 import pwd
-import shutil
-import stat
-import subprocess
 
 import pytest
 
 from support.accounts import APP_USER, OTHER_USER
 from support.processes import descendants_of, status_of, title_of
 from support.remote import run_in_worker
-from support.servers import credentials_of
 from support.strangers import run_as
 
 CHOWN, KILL, SETGID, SETUID, SETPCAP = (1 << number for number in (0, 5, 6, 7, 8))
@@ -87,96 +83,6 @@ def test_titles_say_who_is_who(server):
     ]
     for pid in (server.pid, *descendants_of(server.pid)):
         assert status_of(pid)["Name"] == "udsrv"
-
-
-REGAIN = """
-import os
-attempts = {
-    "setuid": lambda: os.setuid(0),
-    "seteuid": lambda: os.seteuid(0),
-    "setresuid": lambda: os.setresuid(0, 0, 0),
-    "setgid": lambda: os.setgid(0),
-    "setegid": lambda: os.setegid(0),
-    "setgroups": lambda: os.setgroups([0]),
-    "chown": lambda: os.chown(".", os.getuid(), -1),
-    "chroot": lambda: os.chroot("/"),
-}
-result = {}
-for name, attempt in attempts.items():
-    try:
-        attempt()
-    except OSError as error:
-        result[name] = error.strerror
-    else:
-        result[name] = "done"
-"""
-
-
-def test_a_worker_cannot_become_root_again(serve):
-    outcomes = run_in_worker(serve().socket, REGAIN)
-    assert set(outcomes.values()) == {"Operation not permitted"}
-
-
-def test_a_set_uid_program_gives_a_worker_nothing(serve, shared_directory):
-    program = shared_directory / "id"
-    shutil.copyfile("/usr/bin/id", program)
-    program.chmod(0o4755)
-    assert program.stat().st_mode & stat.S_ISUID
-    command = [program, "-u"]
-    outside = subprocess.run(command, capture_output=True, check=True, **credentials_of(APP_USER))
-    assert outside.stdout == b"0\n"  # it would work for anybody else
-    source = f"""
-    import subprocess
-    result = subprocess.run(["{program}", "-u"], capture_output=True, text=True).stdout
-    """
-    server = serve("--read-path", str(program))
-    assert run_in_worker(server.socket, source) == f"{ids(APP_USER)[0]}\n"
-
-
-TOUCH = """
-import ctypes, os, signal
-result = {{}}
-def attempt(name, action):
-    try:
-        action()
-    except OSError as error:
-        result[name] = error.errno
-    else:
-        result[name] = 0
-for name in ("mem", "environ", "maps", "syscall", "auxv"):
-    attempt(name, lambda: open(f"/proc/{pid}/{{name}}", "rb").read(1))
-for name in ("cwd", "root", "exe"):
-    attempt(name, lambda: os.readlink(f"/proc/{pid}/{{name}}"))
-attempt("fd", lambda: os.listdir("/proc/{pid}/fd"))
-libc = ctypes.CDLL(None, use_errno=True)
-def call(*arguments):
-    if libc.syscall(*arguments) < 0:
-        raise OSError(ctypes.get_errno(), "")
-attempt("ptrace", lambda: call(101, 16, {pid}, 0, 0))
-pidfd = os.pidfd_open({pid})
-attempt("pidfd_getfd", lambda: call(438, pidfd, 0, 0))
-attempt("signal", lambda: os.kill({pid}, 0))
-"""
-EPERM, EACCES = 1, 13
-
-
-def test_a_worker_cannot_touch_the_master(serve):
-    server = serve()
-    outcomes = run_in_worker(server.socket, TOUCH.format(pid=server.pid))
-    assert set(outcomes.values()) <= {EPERM, EACCES}
-    assert outcomes["signal"] == EPERM
-
-
-def test_a_worker_cannot_look_into_its_supervisor_or_its_sibling(server):
-    (supervisor,) = server.supervisors
-    for pid in {supervisor, *server.workers}:
-        inside = TOUCH.format(pid=pid) + "\nresult['me'] = os.getpid()"
-        outcomes = run_in_worker(server.socket, inside)
-        if outcomes.pop("me") == pid:
-            continue
-        # Signals between processes of one user are the sandbox's business, not the ids'.
-        outcomes.pop("signal")
-        assert set(outcomes.values()) <= {EPERM, EACCES}, title_of(pid)
 
 
 def test_nobody_else_can_read_what_the_application_was_told(server):

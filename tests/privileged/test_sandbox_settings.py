@@ -11,7 +11,8 @@ import pytest
 
 from support import older_kernel
 from support.accounts import APP_USER
-from support.directories import make_directory_of
+from support.directories import make_directory_of, open_to_applications
+from support.installations import make_environment, site_packages
 from support.remote import run_in_worker, start_in_worker
 from support.servers import UDSRV
 
@@ -124,6 +125,32 @@ except PermissionError as error:
     server = serve("--preload", "-e", f"BEFORE_LOADING={code}", app="gated:app")
     assert server.log.count(r"\[preload\] refused 13$") == 1
     assert not path.exists()
+
+
+START_UP_FILE = """
+import ctypes, os
+record = open("{record}", "a")
+try:
+    os.listdir("/var/log")
+except OSError as error:
+    record.write(f"list {{error.errno}}\\n")
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.unshare(0x10000000) < 0:
+    record.write(f"unshare {{ctypes.get_errno()}}\\n")
+record.close()
+"""
+
+
+def test_what_starts_with_the_environment_is_in_the_sandbox_too(serve, shared_directory):
+    record = open_to_applications(shared_directory) / "record"
+    record.touch()
+    record.chmod(0o666)
+    environment = make_environment(shared_directory / "venv")
+    packages = site_packages(environment)
+    (packages / "planted.py").write_text(START_UP_FILE.format(record=record))
+    (packages / "planted.pth").write_text("import planted\n")
+    serve("--python", str(environment / "bin" / "python"))
+    assert record.read_text().splitlines() == ["list 13", "unshare 1"]
 
 
 def test_the_temporary_directory_is_gone_afterwards(serve):

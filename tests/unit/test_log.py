@@ -1,6 +1,7 @@
 """The lines of the error log."""
 
 import fcntl
+import json
 import os
 import re
 import unicodedata
@@ -15,9 +16,13 @@ from udsrv.log import (
     INFO,
     LINE_LIMIT_BYTES,
     WARNING,
+    Form,
     Log,
     escape,
+    form,
     journal_is_stderr,
+    marked,
+    unmarked,
 )
 
 
@@ -29,8 +34,11 @@ def pipe():
     os.close(write_fd)
 
 
-def log_to(fd: int, *, level: int = INFO, timestamps: bool = False) -> Log:
-    return Log("master", level=level, timestamps=timestamps, fd=fd)
+BARE = Form()
+
+
+def log_to(fd: int, *, level: int = INFO, form: Form = BARE) -> Log:
+    return Log("master", level=level, form=form, fd=fd)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +83,52 @@ def test_what_is_less_important_than_wanted_is_left_out(pipe):
 
 
 def test_a_timestamp_is_in_front(pipe):
-    log_to(pipe[1], timestamps=True).info("text")
+    log_to(pipe[1], form=Form(timestamps=True)).info("text")
     line = os.read(pipe[0], 4096).decode()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ \[master\] text\n", line)
+
+
+@pytest.mark.parametrize(
+    ("level", "line"),
+    [
+        (DEBUG, "<7>[master] debug: text\n"),
+        (INFO, "<6>[master] text\n"),
+        (WARNING, "<4>[master] warning: text\n"),
+        (ERROR, "<3>[master] error: text\n"),
+    ],
+)
+def test_the_journal_is_told_how_bad_a_line_is(pipe, level, line):
+    log_to(pipe[1], level=DEBUG, form=form("text", to_journal=True)).write(level, "text")
+    assert os.read(pipe[0], 4096).decode() == line
+
+
+@pytest.mark.parametrize("to_journal", [False, True])
+@pytest.mark.parametrize(
+    ("level", "name"), [(DEBUG, "debug"), (INFO, "info"), (WARNING, "warning"), (ERROR, "error")]
+)
+def test_in_json_a_line_is_an_object(pipe, level, name, to_journal):
+    log_to(pipe[1], level=DEBUG, form=form("json", to_journal=to_journal)).write(
+        level, "a\n\x7f\xe4"
+    )
+    line = os.read(pipe[0], 4096)
+    assert line.startswith(b"<") == to_journal
+    said = json.loads(line[3:] if to_journal else line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", said.pop("time"))
+    assert said == {"level": name, "process": "master", "message": "a\n\x7f\xe4"}
+    assert all(32 <= byte < 127 for byte in line.removesuffix(b"\n"))
+
+
+def test_what_a_worker_marks_has_a_level_and_all_else_is_information():
+    for level in (DEBUG, INFO, WARNING, ERROR):
+        assert marked(level, "one\ntwo\x85 \n").endswith("two\x85 \n")
+        lines = marked(level, "one\ntwo\n").encode().splitlines()
+        assert [unmarked(line) for line in lines] == [(level, b"one"), (level, b"two")]
+    for line in (b"", b"<8>a", b"<33>a", b"< 3>a", b"a<3>"):
+        assert unmarked(line) == (INFO, line)
+    assert [unmarked(b"<%d>a" % number)[0] for number in range(8)] == [
+        ERROR, ERROR, ERROR, ERROR, WARNING, INFO, INFO, DEBUG,
+    ]  # fmt: skip
+    assert unmarked(b"<3><3>a") == (ERROR, b"<3>a")
 
 
 def test_a_child_writes_under_its_own_name(pipe):
@@ -111,6 +162,21 @@ def test_a_long_text_is_split_into_atomic_lines_and_loses_nothing(runs):
     assert "".join(line.removeprefix("[master] ") for line in lines) == (
         escape(text).encode("utf-8", "backslashreplace").decode()
     )
+
+
+@given(st.lists(RUNS, max_size=3))
+def test_a_long_text_becomes_several_objects(runs):
+    text = "".join(character * count for character, count in runs)
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, 1 << 20)
+        log_to(write_fd, form=Form(is_json=True)).line(text)
+        lines = os.read(read_fd, 1 << 20).splitlines(keepends=True)
+    finally:
+        os.close(read_fd)
+        os.close(write_fd)
+    assert all(len(line) <= LINE_LIMIT_BYTES for line in lines)
+    assert "".join(json.loads(line)["message"] for line in lines) == text
 
 
 def test_a_reader_that_does_not_read_never_blocks_and_is_told_later(pipe):

@@ -19,6 +19,8 @@ pub struct Config {
     pub trusted_gids: Vec<u32>,
     /// Whether trusted peers handle a 103.
     pub early_hints: bool,
+    /// After so many requests the worker is told; 0 never are.
+    pub max_requests: u64,
 }
 
 /// How much of a body that the application did not want is read so that the connection can go on.

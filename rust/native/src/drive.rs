@@ -433,8 +433,8 @@ impl<'a, 'py> Driver<'a, 'py> {
     ) -> Taken {
         let fd = claim.fd();
         let is_trusted = claim.connection().is_trusted;
-        let served = self.server.serve(fd, bytes, head, body, is_trusted);
-        self.now_ms = kernel::now_ms();
+        let now_ms = &mut self.now_ms;
+        let served = self.server.serve(fd, bytes, head, body, is_trusted, now_ms);
         claim.connection().is_used = true;
         match served {
             Served::Done => {

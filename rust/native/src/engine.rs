@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 
 use crate::access_log::AccessLog;
 use crate::config::Config;
@@ -56,6 +57,7 @@ pub struct Hooks {
     pub application: Py<PyAny>,
     pub on_control: Py<PyAny>,
     pub on_exception: Py<PyAny>,
+    pub on_spent: Py<PyAny>,
     pub errors: Py<PyAny>,
     pub log: Log,
 }
@@ -68,6 +70,8 @@ pub struct Engine {
     pub epoll: Epoll,
     pub slots: Slots,
     pub control: OwnedFd,
+    /// Held while the worker looks at `control`, which it does in one thread at a time.
+    looking: Mutex<()>,
     listener: Mutex<Listener>,
     bell: Bell,
     /// The listener wants a look without an event: it retires, or rests.
@@ -81,6 +85,8 @@ pub struct Engine {
     /// When somebody has to look for idle connections to close.
     idle_check_ms: AtomicU64,
     drain_deadline_ms: AtomicU64,
+    /// How many requests the application has been called for, if anybody wants to know.
+    called: AtomicU64,
 }
 
 impl Engine {
@@ -112,6 +118,7 @@ impl Engine {
             epoll,
             slots: Slots::new(),
             control,
+            looking: Mutex::new(()),
             listener: Mutex::new(listener),
             bell,
             has_listener_chores: AtomicBool::new(false),
@@ -121,6 +128,7 @@ impl Engine {
             closes_idle: AtomicBool::new(false),
             idle_check_ms: AtomicU64::new(u64::MAX),
             drain_deadline_ms: AtomicU64::new(u64::MAX),
+            called: AtomicU64::new(0),
         })
     }
 
@@ -306,10 +314,30 @@ impl Engine {
         self.hooks.log.write(py, level, text);
     }
 
-    /// Let the worker look at its control descriptor.
+    /// Let the worker look at its control descriptor if there is something in it.
+    ///
+    /// What another thread is just reading there has been obeyed when this returns.
+    #[cold]
     pub fn look_at_control(&self, py: Python<'_>) {
-        if let Err(error) = self.hooks.on_control.call0(py) {
+        let looking = self.looking.lock_py_attached(py);
+        let outcome = if kernel::is_readable(self.control.as_raw_fd()) {
+            self.hooks.on_control.call0(py).map(drop)
+        } else {
+            Ok(())
+        };
+        drop(looking);
+        if let Err(error) = outcome {
             self.report(py, "the control descriptor", error);
+        }
+    }
+
+    /// Count a request, and let the worker know when it is the last that it wants.
+    pub fn count_request(&self, py: Python<'_>) {
+        let count = self.called.fetch_add(1, Ordering::Relaxed) + 1;
+        if count == self.config.max_requests
+            && let Err(error) = self.hooks.on_spent.call0(py)
+        {
+            self.report(py, "the number of requests", error);
         }
     }
 
@@ -322,8 +350,7 @@ impl Engine {
     }
 }
 
-/// One event at a time and then none until it is asked for again, so that two threads never call
-/// `on_control` at once.
+/// One event at a time and then none until it is asked for again: one thread is enough.
 pub const CONTROL_EVENTS: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,7 @@
 //! One request: call the application, send what it answers, and see what is left.
 
 use std::mem;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl<'a, 'py> Server<'a, 'py> {
         })
     }
 
-    /// Serve the request whose head is in `bytes`.
+    /// Serve the request whose head is in `bytes`. `now_ms` is the time before, and then after it.
     pub fn serve(
         &mut self,
         fd: RawFd,
@@ -89,8 +89,10 @@ impl<'a, 'py> Server<'a, 'py> {
         head: &Head,
         body: Body,
         is_trusted: bool,
+        now_ms: &mut u64,
     ) -> Served {
         let py = self.py;
+        let mut watch = Watch::new(self.engine, *now_ms);
         let format = self.pen.as_ref().map(Pen::format);
         let started = format
             .is_some_and(|format| format.needs_clock)
@@ -132,11 +134,7 @@ impl<'a, 'py> Server<'a, 'py> {
                 }
                 let start_response = self.callables.start_response.bind(py);
                 let result = python::call(&self.application, &environ, start_response)?;
-                let outcome = respond(
-                    &result,
-                    self.callables.exchange.get(),
-                    Watch::new(self.engine),
-                );
+                let outcome = respond(&result, self.callables.exchange.get(), &mut watch);
                 if let Err(error) = close(&result) {
                     self.engine.report(py, &place(bytes, head), error);
                 }
@@ -145,8 +143,15 @@ impl<'a, 'py> Server<'a, 'py> {
         let streaming = input.as_ref().filter(|_| is_streaming);
         let remainder = match outcome {
             Ok(remainder) => remainder.map(|remainder| name_file(remainder, bytes, head)),
-            Err(trouble) => self.recover(trouble, bytes, head, streaming),
+            Err(trouble) => {
+                watch.listen(py);
+                self.recover(trouble, bytes, head, streaming)
+            }
         };
+        *now_ms = watch.now_ms();
+        if self.engine.config.max_requests > 0 {
+            self.engine.count_request(py);
+        }
         let ended = self.callables.finish(py);
         if self.pen.is_some() && ended.is_head_sent {
             let request = access::Request { bytes, head };
@@ -273,17 +278,37 @@ impl<'a, 'py> Server<'a, 'py> {
     }
 }
 
-/// What a thread sees of the outside while an answer keeps it: an endless one must not keep its server.
+/// What a thread sees of the outside while a request keeps it: an endless answer must not keep its
+/// server, and one that begins after the server was told to finish ends its connection.
 struct Watch<'a> {
     engine: &'a Engine,
+    now_ms: u64,
     next_ms: u64,
+    /// The application has made the answer in parts, and time may have passed unseen.
+    has_parts: bool,
 }
 
 impl<'a> Watch<'a> {
     const INTERVAL_MS: u64 = 100;
 
-    fn new(engine: &'a Engine) -> Self {
-        Self { engine, next_ms: 0 }
+    fn new(engine: &'a Engine, now_ms: u64) -> Self {
+        Self {
+            engine,
+            now_ms,
+            next_ms: now_ms + Self::INTERVAL_MS,
+            has_parts: false,
+        }
+    }
+
+    /// The head of the answer comes next: see whether the server was told to finish meanwhile. Looks
+    /// only if the clock has moved, which it does every few milliseconds.
+    #[inline]
+    fn listen(&mut self, py: Python<'_>) {
+        let now_ms = kernel::now_ms();
+        if now_ms != self.now_ms {
+            self.now_ms = now_ms;
+            self.engine.look_at_control(py);
+        }
     }
 
     /// Whether the server stops, or the time to drain is over.
@@ -292,15 +317,22 @@ impl<'a> Watch<'a> {
         let now_ms = kernel::now_ms();
         if now_ms >= self.next_ms {
             self.next_ms = now_ms + Self::INTERVAL_MS;
-            // Where there are other threads, one of them has seen it.
-            if !engine.flags.is_threaded() && kernel::is_readable(engine.control.as_raw_fd()) {
-                engine.look_at_control(py);
-            }
+            // All threads may be kept like this one.
+            engine.look_at_control(py);
             if engine.flags.is_draining() && engine.is_past_drain(now_ms) {
                 engine.stop();
             }
         }
         engine.flags.is_stopped()
+    }
+
+    /// The time when the request is over.
+    fn now_ms(&self) -> u64 {
+        if self.has_parts {
+            kernel::now_ms()
+        } else {
+            self.now_ms
+        }
     }
 }
 
@@ -410,9 +442,10 @@ fn then(ended: &Ended, stream: Option<Box<Stream>>) -> Then {
 fn respond(
     result: &Bound<'_, PyAny>,
     exchange: &Exchange,
-    mut watch: Watch<'_>,
+    watch: &mut Watch<'_>,
 ) -> Result<Option<Remainder>, Trouble> {
     let py = result.py();
+    watch.listen(py);
     if !exchange.is_head_sent(py) {
         // What can't be a subclass with an iteration of its own is known as a whole.
         if let Ok(list) = result.cast_exact::<PyList>() {
@@ -430,13 +463,19 @@ fn respond(
             return exchange.send_whole(py, &joined, None);
         }
     }
+    watch.has_parts = true;
     if let Ok(file) = result.cast_exact::<FileWrapper>() {
-        return respond_file(py, file.get(), exchange);
+        return respond_file(py, file.get(), exchange, watch);
     }
     let is_single = !exchange.is_head_sent(py) && has_one_item(result);
     let iterator = iterator(result)?;
-    while let Some(item) = next_part(&iterator, exchange, &mut watch)? {
+    let mut is_idle = false;
+    while let Some(item) = next_part(&iterator, exchange, watch, is_idle)? {
         let data = bytes_of(&item)?;
+        is_idle = data.as_bytes().is_empty();
+        if !is_idle && !exchange.is_head_sent(py) {
+            watch.listen(py);
+        }
         // PEP 3333: such an iterable has no other item, so this one's length is the body's. But the
         // head may have gone out with write() meanwhile.
         if is_single && !exchange.is_head_sent(py) {
@@ -452,6 +491,7 @@ fn respond_file(
     py: Python<'_>,
     file: &FileWrapper,
     exchange: &Exchange,
+    watch: &mut Watch<'_>,
 ) -> Result<Option<Remainder>, Trouble> {
     if !exchange.is_head_sent(py)
         && let Some(part) = file.part(py)?
@@ -460,8 +500,14 @@ fn respond_file(
     }
     // Whichever way it is sent, a declared length ends it.
     while !exchange.is_complete(py) {
+        if exchange.is_head_sent(py) && watch.must_stop(py) {
+            return Err(Fault::Failure(Failure::Stopped).into());
+        }
         let block = file.read(py)?;
         let data = bytes_of(&block)?;
+        if !exchange.is_head_sent(py) {
+            watch.listen(py);
+        }
         let len = data.as_bytes().len();
         let room = usize::try_from(exchange.room(py)).unwrap_or(usize::MAX);
         if len == 0 || room == 0 {
@@ -491,7 +537,7 @@ fn send_part(
     }
 }
 
-/// The next part of a body, if there is one and it is of use.
+/// The next part of a body, if there is one and it is of use. `is_idle` when the one before was empty.
 ///
 /// PEP 3333 lets a server stop asking when nothing more would be sent; who asks on for the end of an
 /// endless answer to HEAD has a thread less.
@@ -499,12 +545,13 @@ fn next_part<'py>(
     iterator: &Bound<'py, PyAny>,
     exchange: &Exchange,
     watch: &mut Watch<'_>,
+    is_idle: bool,
 ) -> Result<Option<Bound<'py, PyAny>>, Trouble> {
     let py = iterator.py();
     if exchange.is_complete(py) {
         return Ok(None);
     }
-    if exchange.is_head_sent(py) && watch.must_stop(py) {
+    if (is_idle || exchange.is_head_sent(py)) && watch.must_stop(py) {
         return Err(Fault::Failure(Failure::Stopped).into());
     }
     Ok(python::next(iterator)?)

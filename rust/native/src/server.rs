@@ -32,7 +32,8 @@ impl Server {
         application, *, listener_fd, control_fd, on_control, on_exception, log, threads,
         multiprocess, keep_alive_s, head_timeout_s, body_timeout_s, send_timeout_s,
         limit_request_line, limit_request_fields, limit_request_field_size, limit_request_head,
-        limit_request_body, body_buffer, trusted_uids, trusted_gids, early_hints, errors,
+        limit_request_body, body_buffer, trusted_uids, trusted_gids, early_hints,
+        max_requests, on_spent, errors,
         access_fd=None, access_format=vec![], access_json=false
     ))]
     // Keywords, which are named where they are given.
@@ -60,6 +61,8 @@ impl Server {
         trusted_uids: Vec<u32>,
         trusted_gids: Vec<u32>,
         early_hints: bool,
+        max_requests: u64,
+        on_spent: Py<PyAny>,
         errors: Py<PyAny>,
         access_fd: Option<RawFd>,
         access_format: Vec<(String, String)>,
@@ -86,11 +89,13 @@ impl Server {
             trusted_uids,
             trusted_gids,
             early_hints,
+            max_requests,
         };
         let hooks = Hooks {
             application,
             on_control,
             on_exception,
+            on_spent,
             errors,
             log: Log::new(log),
         };

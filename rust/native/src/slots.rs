@@ -241,6 +241,9 @@ impl Claim<'_> {
             Ordering::Acquire,
         );
         if released.is_ok() {
+            // A walk over the deadlines that came by meanwhile has not seen this one.
+            let deadline_ms = self.slot.deadline_ms.load(Ordering::Relaxed);
+            self.slots.timers.note(deadline_ms);
             return None;
         }
         self.slot.state.store(owned | BUSY, Ordering::Release);
@@ -322,6 +325,17 @@ mod tests {
         assert_eq!(slots.deadline_ms(index), u64::MAX);
         assert!(claim.release().is_none());
         assert_eq!(slots.deadline_ms(index), 17);
+        assert_eq!(slots.timers.next_ms(), 17);
+    }
+
+    #[test]
+    fn a_deadline_is_known_again_after_a_walk_that_met_an_owner() {
+        let slots = Slots::new();
+        let (connection, _peer) = connection();
+        let claim = slots.insert(connection).ok().unwrap();
+        claim.set_deadline_ms(17);
+        assert!(slots.timers.is_due(17), "the walk takes the bound away");
+        assert!(claim.release().is_none());
         assert_eq!(slots.timers.next_ms(), 17);
     }
 }

@@ -41,6 +41,7 @@ _ACCESS_FORMAT = Kind(
 )
 _SANDBOX = values.choice("strict", "best-effort", "off")
 _NETWORK = values.choice("none", "local", "full")
+_LOG_FORMAT = values.choice("text", "json")
 _LEVEL = values.choice("debug", "info", "warning", "error")
 
 _MIB = 1024 * 1024
@@ -245,6 +246,16 @@ SETTINGS: tuple[Setting, ...] = (
         PROCESSES, unit="threads", low=1, high=1024,
     ),
     Setting(
+        "max_requests", _WHOLE, 0, "N",
+        "Requests after which a worker gives way to a new one; 0: it stays.",
+        PROCESSES, unit="requests", low=0, high=2**40,
+    ),
+    Setting(
+        "max_requests_jitter", _WHOLE, 0, "N",
+        "Up to so many more, another number for each worker.",
+        PROCESSES, unit="requests", low=0, high=2**40,
+    ),
+    Setting(
         "user", _APP_ACCOUNT, None, "USER",
         "The user that the application runs as, never root.",
         PROCESSES, unset="as root udsrv, else nobody", short=("-u",),
@@ -375,6 +386,11 @@ SETTINGS: tuple[Setting, ...] = (
         REST,
     ),
     Setting(
+        "log_format", _LOG_FORMAT, "text", "FORMAT",
+        "The form of the log's lines: text, or json for one object a line.",
+        REST,
+    ),
+    Setting(
         "access_logfile", _LOG_FILE, None, "PATH|-",
         "A file that gets a line for each request; - is standard output.",
         REST, unset="none",
@@ -411,6 +427,8 @@ class Settings:
     backlog: int
     workers: int
     threads: int
+    max_requests: int
+    max_requests_jitter: int
     user: str | None
     group: str | None
     umask: int
@@ -437,6 +455,7 @@ class Settings:
     trusted_peer: tuple[str, ...]
     early_hints: bool
     log_level: str
+    log_format: str
     access_logfile: str | None
     access_logformat: str
     #: Where each value came from: a flag, a variable, the file's path, or `DEFAULT`.

@@ -47,10 +47,6 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "an idle connection takes no thread, so none are counted; leave it out",
     ),
     (
-        ("--max-requests", "--max-requests-jitter"),
-        "workers are not replaced by count; leave it out, or set MemoryMax= in the unit",
-    ),
-    (
         ("-t", "--timeout"),
         "set Nginx's proxy_read_timeout for the response; the deadlines here are --start-timeout, "
         "--head-timeout, --body-timeout, --send-timeout and --graceful-timeout",
@@ -108,7 +104,7 @@ _ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "name the WSGI callable itself, like app:app",
     ),
     (("--spew",), "trace in the application: sys.settrace()"),
-    (("--no-sendfile", "--sendfile"), "let Nginx send files; leave it out"),
+    (("--no-sendfile", "--sendfile"), "the kernel sends files in wsgi.file_wrapper; leave it out"),
     (("--protocol",), "Nginx speaks HTTP to udsrv: proxy_pass and not uwsgi_pass"),
     (("--uwsgi-allow-from", "--uwsgi-allow-ips"), "Nginx speaks HTTP to udsrv; leave it out"),
     (("--http2-cleartext", "--http2-max-concurrent-streams", "--http2-initial-window-size",

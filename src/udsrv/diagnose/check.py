@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from udsrv.config.model import Settings
-from udsrv.log import LEVELS, Log
+from udsrv.log import LEVELS, Form, Log
 from udsrv.start.accounts import accounts, group_name, user_name
 from udsrv.start.application import application, check_application, preflight
 from udsrv.start.boot import confine
@@ -22,7 +22,7 @@ def check(settings: Settings) -> int:
     Raises:
         ConfigError, PrivilegeError: what a start would refuse.
     """
-    log = Log("check", level=LEVELS["info"], timestamps=False)
+    log = Log("check", level=LEVELS["info"], form=Form())
     print(f"ok  settings     {settings.app} on {settings.socket}")
     who = accounts(settings)
     print(f"ok  user         {who.app.pw_name} (uid {who.app.pw_uid})", flush=True)

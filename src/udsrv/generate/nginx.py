@@ -84,6 +84,8 @@ def _header_remarks(settings: Settings, *, upstream_only: bool) -> Iterator[str]
         yield "#     proxy_set_header Host $host;"
         yield "#     proxy_set_header X-Forwarded-For $remote_addr;"
         yield "#     proxy_set_header X-Forwarded-Proto $scheme;"
+        if settings.early_hints:
+            yield "#     early_hints $http2;"
     if settings.socket.startswith(("/tmp/", "/var/tmp/")):  # noqa: S108  # asks, uses nothing
         yield from comment_lines(
             "Mind the socket's place: an nginx whose unit says PrivateTmp=yes (Fedora, RHEL) has a "
@@ -131,7 +133,7 @@ def _prefix(settings: Settings) -> str:
 def _maps(settings: Settings) -> tuple[Item, ...]:
     prefix = _prefix(settings)
     is_websocket = Expression("~*^websocket$")
-    return (
+    maps = [
         block(
             "map",
             Expression("$http_upgrade"),
@@ -158,7 +160,23 @@ def _maps(settings: Settings) -> tuple[Item, ...]:
                 directive(Expression("~^[A-Za-z0-9._-]{16,64}$"), Expression("$http_x_request_id")),
             ],
         ),
-    )
+    ]
+    if settings.early_hints:
+        maps.append(
+            block(
+                "map",
+                Expression("$server_protocol $http_sec_fetch_mode"),
+                Expression(f"${prefix}_early_hints"),
+                why="A 103 goes to a browser that loads a page: others gain nothing by it, and "
+                "programs that speak HTTP/1.1 may take it for the answer.",
+                children=[
+                    directive("default", ""),
+                    directive("HTTP/2.0 navigate", "1"),
+                    directive("HTTP/3.0 navigate", "1"),
+                ],
+            )
+        )
+    return tuple(maps)
 
 
 def _upstream(settings: Settings) -> Block:
@@ -246,6 +264,7 @@ def _location(settings: Settings) -> list[Item]:
             since=(1, 1, 4),
         ),
         *_proxy_headers(prefix),
+        *_early_hints(settings),
         directive("proxy_redirect", "off", why="Host is right already."),
         directive(
             "proxy_ignore_headers",
@@ -280,6 +299,17 @@ def _location(settings: Settings) -> list[Item]:
         directive("proxy_next_upstream_tries", "2", since=(1, 7, 5)),
         directive("proxy_next_upstream_timeout", "3s", since=(1, 7, 5)),
     ]
+
+
+def _early_hints(settings: Settings) -> Iterator[Directive]:
+    if settings.early_hints:
+        yield directive(
+            "early_hints",
+            Expression(f"${_prefix(settings)}_early_hints"),
+            why="--early-hints: an nginx without this directive would hang on a 103, and refuses "
+            "this file instead.",
+            since=(1, 29, 0),
+        )
 
 
 def _proxy_headers(prefix: str) -> Iterator[Directive]:

@@ -42,12 +42,14 @@ def run(plan: Plan) -> int:
     """
     path = SocketPath(plan.listener)
     try:
+        for fd in plan.fds():
+            os.set_inheritable(fd, False)
         if plan.supervisor.identity is not None:
             confine_master(may_chown=plan.listener.uid != os.geteuid())
         os.umask(0o077)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         set_title(f"udsrv: master [{plan.listener.path}]")
-        log = Log("master", level=plan.log_level, timestamps=plan.timestamps)
+        log = Log("master", level=plan.log_level, form=plan.form)
         return Master(plan, path, log).run()
     finally:
         path.withdraw()

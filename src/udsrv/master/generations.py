@@ -45,7 +45,7 @@ def next_actions(
     alive: Sequence[Child], *, wanted: int, may_start_s: float, now_s: float
 ) -> list[Action]:
     """Decide how to get from ``alive`` to one serving generation numbered ``wanted`` or higher."""
-    actions: list[Action] = [Kill(number) for number in late(alive, now_s)]
+    actions: list[Action] = [Kill(one.number) for one in late(alive, now_s)]
     current = [one for one in alive if one.number >= wanted and one.state is not State.DRAINING]
     if not current and now_s >= may_start_s:
         actions.append(Start())

@@ -124,6 +124,9 @@ class Master:
     def _start(self) -> None:
         self._last_number += 1
         number = self._last_number
+        # Whoever held it can have let accepting wait, or shortened the queue: for all who hold it.
+        self._listener.setblocking(False)
+        self._listener.listen(self._path.spec.backlog)
         pid, channel = start_supervisor(self._supervisor, number, self._listener)
         now_s = time.monotonic()
         deadline_s = now_s + self._plan.start_timeout_s + MARGIN_S

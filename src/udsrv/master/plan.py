@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 
+from udsrv.log import Form
 from udsrv.privileged.drop import Identity
 from udsrv.privileged.listener import ListenerSpec
 from udsrv.privileged.spawn import SpawnSpec
@@ -26,7 +27,7 @@ class Plan:
     app: str
     ready: str  # what the log says when the application serves
     log_level: int
-    timestamps: bool
+    form: Form  # of the log's lines
     notify_socket: str | None
 
     def fds(self) -> set[int]:
@@ -46,14 +47,15 @@ class Plan:
 
     @classmethod
     def read(cls, plan_fd: int) -> Plan:
-        """Read a plan once; none of its descriptors is inherited any further."""
+        """Read a plan, once."""
         with open(plan_fd) as file:
             file.seek(0)
             data = json.load(file)
         spawn, identity = data["supervisor"], data["supervisor"]["identity"]
         spawn["identity"] = identity and Identity(**identity)
-        data |= {"supervisor": SpawnSpec(**spawn), "listener": ListenerSpec(**data["listener"])}
-        plan = cls(**data)
-        for fd in plan.fds():
-            os.set_inheritable(fd, False)
-        return plan
+        data |= {
+            "listener": ListenerSpec(**data["listener"]),
+            "supervisor": SpawnSpec(**spawn),
+            "form": Form(**data["form"]),
+        }
+        return cls(**data)

@@ -13,12 +13,14 @@ from udsrv.errors import PrivilegeError
 
 # Source: linux/prctl.h.
 PR_SET_PDEATHSIG = 1
-PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
+PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+# NOROOT, KEEP_CAPS off, NO_CAP_AMBIENT_RAISE, each of them locked: to be uid 0 or to run a
+# set-user-id program of root's gives no capability. Source: linux/securebits.h, capabilities(7).
+SECUREBITS = 0xE3
 
 # Source: linux/capability.h.
 CAP_CHOWN, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 0, 5, 6, 7, 8
@@ -64,14 +66,14 @@ def prctl(option: int, argument: int = 0) -> int:
 
 
 def set_capabilities(kept: Iterable[int]) -> None:
-    """Make ``kept`` the effective and permitted set, and the inheritable set empty.
+    """Make ``kept`` the effective and permitted set, and the inheritable and ambient ones empty.
 
-    Source: capset(2).
+    Source: capset(2); capabilities(7): what isn't inheritable can't be ambient.
 
     Raises:
         PrivilegeError: the kernel refused.
     """
-    mask = sum(1 << number for number in kept)
+    mask = capability_mask(kept)
     words = [(mask >> shift) & 0xFFFFFFFF for shift in (0, 32)]
     sets = (_Sets * 2)(*[_Sets(word, word, 0) for word in words])
     header = _Header(_CAPABILITY_VERSION_3, 0)
@@ -79,25 +81,6 @@ def set_capabilities(kept: Iterable[int]) -> None:
         raise PrivilegeError(f"capset: {os.strerror(ctypes.get_errno())}")
 
 
-def drop_bounding_set(kept: frozenset[int] = frozenset()) -> None:
-    """Remove every capability but ``kept`` from the bounding set. Needs CAP_SETPCAP.
-
-    Raises:
-        PrivilegeError: the kernel refused.
-    """
-    for number in range(64):
-        try:
-            held = prctl(PR_CAPBSET_READ, number)
-        except PrivilegeError:
-            return  # past the last capability that this kernel knows
-        if held and number not in kept:
-            prctl(PR_CAPBSET_DROP, number)
-
-
-def clear_ambient_set() -> None:
-    """Empty the ambient set.
-
-    Raises:
-        PrivilegeError: the kernel refused.
-    """
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+def capability_mask(numbers: Iterable[int]) -> int:
+    """Return the bits that stand for these capabilities."""
+    return sum(1 << number for number in numbers)

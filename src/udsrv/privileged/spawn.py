@@ -6,10 +6,11 @@ and ``udsrv.errors`` only. The master is single-threaded, so Python may run in i
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import resource
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -21,10 +22,16 @@ from udsrv.privileged.drop import Identity, drop_to
 # Descriptors are first moved up here, so that putting one in place can't overwrite another.
 _SAFE_FD = 64
 
+# The open files of a process when nobody asked for more: as in the generated unit.
+OPEN_FILES = 65536
+
 
 @dataclass(frozen=True)
 class SpawnSpec:
-    """What to start, as whom (None: as we are), and which descriptors it gets, from 0 up."""
+    """What to start, as whom (None: as we are), and which descriptors it gets, from 0 up.
+
+    Whoever it is has no capability and no privilege to gain any.
+    """
 
     argv: Sequence[str]
     environ: dict[str, str]
@@ -68,8 +75,8 @@ def _child(identity: Identity | None, parent: int, task: Callable[[], None]) -> 
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setsid()  # no controlling terminal whose input could be faked
         os.umask(0o077)
-        if identity is not None:
-            drop_to(identity)
+        _limit_resources()
+        drop_to(identity)
         # After the drop, which clears it. Source: prctl(2), PR_SET_PDEATHSIG.
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent:
@@ -87,6 +94,23 @@ def _child(identity: Identity | None, parent: int, task: Callable[[], None]) -> 
         os._exit(code)
 
 
+def _limit_resources() -> None:
+    """Set limits that can't be raised again once the ids are gone. Source: getrlimit(2).
+
+    No core, which would put the application's secrets on the disk; no POSIX message queue, which
+    outlives its maker; a number of open files that is both limits. Processes aren't limited here:
+    RLIMIT_NPROC counts all of a user's on the machine, TasksMax= of a unit those of one service.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = max(soft, min(hard, OPEN_FILES))
+    for which, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_NOFILE, files),
+    ):
+        resource.setrlimit(which, (most, most))
+
+
 def _say(text: str) -> None:
     os.write(2, f"udsrv: {text}\n".encode("utf-8", "backslashreplace"))
 
@@ -96,5 +120,9 @@ def _execute(spec: SpawnSpec) -> None:
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, _SAFE_FD) for fd in spec.fds]
     for place, fd in enumerate(moved):
         os.dup2(fd, place)
-    os.closerange(len(moved), sys.maxsize & 0x7FFFFFFF)
+    # Not closerange(): where close_range(2) is refused, it would try two thousand million numbers.
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd >= len(moved):
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(fd)
     os.execve(spec.argv[0], list(spec.argv), spec.environ)  # noqa: S606 - exec is the point

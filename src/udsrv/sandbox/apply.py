@@ -25,6 +25,10 @@ from udsrv.sandbox.policy import Grant, Place, Tier
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 _DISCARD_PORT = 9
 
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - for a directory of our own
+# The one thing that can't be seen from inside: whether it was our filter.
+_DENIED = "UDSRV_CALLS_DENIED"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -57,16 +61,42 @@ def harden() -> None:
         raise PrivilegeError(f"the process can't be sealed: {error}") from error
 
 
-def place_here(temporary_is_ours: bool) -> Place:
-    """Return where this process lives. After the temporary directory has been made."""
-    prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
+def enter(settings: Settings) -> None:
+    """Enter the sandbox as far as it can be known before the environment's start-up files run.
+
+    What was done is left in `_DENIED` for the supervisor, whose own sandbox comes on top.
+
+    Raises:
+        PrivilegeError: the kernel refused.
+    """
+    harden()
+    if settings.sandbox == "off":
+        return
+    named = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if name in os.environ]
+    parents = [*named, *_TEMPORARY]  # where tempfile looks, in this order
+    place = place_here(parents[0], is_ours=False)
+    _restrict(policy.entrance(settings, place, parents), settings.network)
+    if _deny(settings.network):
+        os.environ[_DENIED] = "1"
+
+
+def place_here(temporary: str, *, is_ours: bool) -> Place:
+    """Return where this process lives, with the temporary directory that it has.
+
+    Without the module site, which has not run yet when the sandbox is entered, the prefix is that
+    of the Python below the environment. Source: PEP 405, pyvenv.cfg.
+    """
+    environment = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
+    if not os.path.exists(os.path.join(environment, "pyvenv.cfg")):
+        environment = sys.prefix
+    prefixes = (environment, sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
     real = dict.fromkeys(os.path.realpath(prefix) for prefix in prefixes)
     return Place(
         package=os.path.dirname(os.path.abspath(udsrv.__file__)),
         interpreters=tuple(path for path in real if path not in ("/", "/usr")),
         python_path=tuple(filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(":"))),
-        temporary=os.path.realpath(os.environ["TMPDIR"]),
-        temporary_is_ours=temporary_is_ours,
+        temporary=os.path.realpath(temporary),
+        temporary_is_ours=is_ours,
         credentials=os.environ.get("CREDENTIALS_DIRECTORY"),
     )
 
@@ -84,7 +114,7 @@ def seal_supervisor(settings: Settings, place: Place) -> Report:
     warnings = (*policy.doubts(settings, place, _import_path()), *_closed_by_modes(settings))
     abi = _restrict(policy.grants(settings, place, Tier.SUPERVISOR), settings.network)
     _show_the_domain()
-    calls_denied = _deny(settings.network)
+    calls_denied = os.environ.pop(_DENIED, "") == "1" or _deny(settings.network)
     only_loopback = reaches_only_loopback() if settings.network == "local" else None
     gaps = policy.gaps(abi, calls_denied=calls_denied, only_loopback=only_loopback)
     grave = tuple(gap.text for gap in gaps if gap.is_grave)

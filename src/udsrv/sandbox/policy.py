@@ -113,7 +113,7 @@ def _of_the_application(settings: Settings, place: Place) -> Iterator[Grant]:
             yield Grant(path, RUN, "the application")
     yield Grant(place.temporary, (*WRITE, *CONNECT), "temporary files")
     if place.credentials is not None:
-        yield Grant(place.credentials, READ, "credentials")
+        yield Grant(place.credentials, READ, "--credential")
     for path in settings.read_path:
         yield Grant(path, (*RUN, *CONNECT), "--read-path")
     for path in settings.write_path:
@@ -127,11 +127,21 @@ def _of_the_tier(settings: Settings, place: Place, tier: Tier) -> Iterator[Grant
         above = os.path.dirname(place.temporary)
         yield Grant(above, ("remove_dir",), "the temporary directory is removed at the end")
     if place.credentials is not None:
-        yield Grant(place.credentials, ("remove_file",), "the credentials are removed at the end")
-        yield Grant(os.path.dirname(place.credentials), ("remove_dir",), "with their directory")
+        above = os.path.dirname(place.credentials)
+        yield Grant(place.credentials, ("remove_file",), "credentials are removed at the end")
+        yield Grant(above, ("remove_dir",), "and their directory")
     if settings.reload:
         for path in (settings.chdir, *settings.pythonpath):
             yield Grant(path, ("remove_file",), "bytecode of what has changed is removed")
+
+
+def entrance(settings: Settings, place: Place, parents: Iterable[str]) -> tuple[Grant, ...]:
+    """Return what is open before the temporary directory is made in one of ``parents``.
+
+    The environment's start-up files run with this, so it is the supervisor's and that alone more.
+    """
+    held = grants(settings, place, Tier.SUPERVISOR)
+    return (*held, *(Grant(path, WRITE, "where TMPDIR is made") for path in parents))
 
 
 def writable(settings: Settings, place: Place) -> tuple[str, ...]:
@@ -196,6 +206,8 @@ _NAMESPACES = {
 _CLONE_FILES = 0x00000400
 # Source: asm-generic/ioctls.h.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+# Source: setpriority(2), ioprio_set(2).
+_PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 # Source: personality(2): the ordinary one, and the question which one it is.
 _PER_LINUX, _QUERY = 0, 0xFFFFFFFF
 
@@ -247,6 +259,21 @@ _DENIALS: tuple[Denial, ...] = (
     ),
     Denial(("open_by_handle_at", "fanotify_init"), EPERM, "files without their paths"),
     Denial(("move_pages", "migrate_pages"), EPERM, "the memory of other processes"),
+    # The kernel asks for the user only, so these reach the supervisor and every sibling: a limit of
+    # no CPU time ends them. By 0 a process means itself. Affinity stays: libraries bind their own
+    # threads by their numbers.
+    Denial(("prlimit64",), EPERM, "limits of other processes", ((0, "!=", 0),)),
+    Denial(
+        ("sched_setscheduler", "sched_setparam", "sched_setattr"),
+        EPERM,
+        "scheduling of other processes",
+        ((0, "!=", 0),),
+    ),
+    *(
+        Denial((call,), EPERM, "priorities of other processes", ((argument, "!=", own),))
+        for call, which in (("setpriority", _PRIO_PROCESS), ("ioprio_set", _IOPRIO_WHO_PROCESS))
+        for argument, own in ((0, which), (1, 0))
+    ),
     Denial(
         ("reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "sethostname",
          "setdomainname", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "syslog",

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, astuple, replace
 
 import udsrv
 from udsrv.config.model import Settings
 from udsrv.config.sources import unread
 from udsrv.errors import AppLoadError, ConfigError
 from udsrv.ipc import CREDENTIALS_FD, PAYLOAD_FD
-from udsrv.log import Log
+from udsrv.log import Form, Log
 from udsrv.privileged.spawn import SpawnSpec, run_as, spawn
 from udsrv.start.accounts import Accounts
 from udsrv.start.credentials import VARIABLE, load_credentials
@@ -55,9 +55,7 @@ def application(settings: Settings, who: Accounts, log: Log) -> SpawnSpec:
     python = settings.python or sys.executable
     fds = [os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)] * (CREDENTIALS_FD + 1)
     fds[1] = fds[2] = 2
-    fds[PAYLOAD_FD] = sealed_memfd(
-        "udsrv-settings", payload(settings, who, timestamps=log.timestamps)
-    )
+    fds[PAYLOAD_FD] = sealed_memfd("udsrv-settings", payload(settings, who, log.form))
     if settings.credential:
         fds[CREDENTIALS_FD] = load_credentials(settings.credential, os.environ)
     elif VARIABLE in os.environ:
@@ -66,7 +64,7 @@ def application(settings: Settings, who: Accounts, log: Log) -> SpawnSpec:
             " with --credential NAME"
         )
     return SpawnSpec(
-        argv=command(python, _LATE_PATH, tier="supervisor.boot"),
+        argv=_in_the_sandbox(python, tier="supervisor.boot"),
         environ=_environ(settings, who, python, log),
         directory=settings.chdir,
         fds=fds,
@@ -85,22 +83,29 @@ def check_application(spec: SpawnSpec, stdout_fd: int) -> int:
 
     What the sandbox holds is written to ``stdout_fd``.
     """
-    argv = command(spec.argv[0], _LATE_PATH, tier="supervisor.preflight")
+    argv = _in_the_sandbox(spec.argv[0], tier="supervisor.preflight")
     fds = [*spec.fds[:1], stdout_fd, *spec.fds[2:]]
     _, status = os.waitpid(spawn(replace(spec, argv=[*argv, "0"], fds=fds)), 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else AppLoadError.exit_code
 
 
-def payload(settings: Settings, who: Accounts, *, timestamps: bool) -> bytes:
+def _in_the_sandbox(python: str, *, tier: str) -> list[str]:
+    """Return the command that enters the sandbox, followed by what then runs in the environment."""
+    entering = command(python, "-I", "-S", tier="supervisor.enter")
+    return [*entering, *command(python, _LATE_PATH, tier=tier)]
+
+
+def payload(settings: Settings, who: Accounts, form: Form) -> bytes:
     """Return what a supervisor must know, as JSON."""
     return json.dumps(
         {
             "version": udsrv.__version__,
             "settings": settings.to_json().decode(),
+            "identity": who.identity and astuple(who.identity),
             "trusted_uids": sorted(who.trusted_uids),
             "trusted_gids": sorted(who.trusted_gids),
-            "timestamps": timestamps,
+            "form": asdict(form),
         }
     ).encode()
 

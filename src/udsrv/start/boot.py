@@ -14,7 +14,7 @@ from typing import NoReturn
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError, PrivilegeError
 from udsrv.ipc import ACCESS_FD
-from udsrv.log import LEVELS, Log, journal_is_stderr
+from udsrv.log import LEVELS, Log, form, journal_is_stderr
 from udsrv.master.plan import Plan
 from udsrv.master.signals import MEANINGS
 from udsrv.privileged.drop import confine_master
@@ -25,6 +25,7 @@ from udsrv.start.application import application, preflight
 from udsrv.start.claim import claim_path
 from udsrv.start.files import open_log
 from udsrv.start.image import command
+from udsrv.start.own_code import require_own_code
 
 # What decides how the interpreter reads names of files: both images must agree.
 _LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")
@@ -36,8 +37,8 @@ def run(settings: Settings) -> int:
     Raises:
         ConfigError, PrivilegeError: nothing was started, and nothing is left behind.
     """
-    timestamps = not journal_is_stderr(os.environ)
-    log = Log("master", level=LEVELS[settings.log_level], timestamps=timestamps)
+    shape = form(settings.log_format, to_journal=journal_is_stderr(os.environ))
+    log = Log("master", level=LEVELS[settings.log_level], form=shape)
     who = accounts(settings)
     confine(who)
     supervisor = application(settings, who, log)
@@ -64,7 +65,7 @@ def run(settings: Settings) -> int:
         app=str(settings.app),
         ready=_describe(settings, who),
         log_level=log.level,
-        timestamps=timestamps,
+        form=shape,
         notify_socket=os.environ.get("NOTIFY_SOCKET"),
     )
     try:
@@ -108,8 +109,13 @@ def with_access_log(spec: SpawnSpec, path: str) -> SpawnSpec:
 
 
 def confine(who: Accounts) -> None:
-    """As root, keep the master's capabilities only; as anybody else there are none to give up."""
+    """As root, keep the master's capabilities only; as anybody else there are none to give up.
+
+    Raises:
+        PrivilegeError: a capability is missing, or somebody else could have written our code.
+    """
     if who.identity is not None:
+        require_own_code()
         confine_master(may_chown=who.socket_uid != os.geteuid())
 
 

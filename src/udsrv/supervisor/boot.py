@@ -12,8 +12,8 @@ import sys
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import ACCESS_FD, CONTROL_FD, LISTENER_FD, Channel, Kind, Record
-from udsrv.log import INFO, Log
+from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD, Channel, Kind, Record
+from udsrv.log import INFO, Form, Log
 from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
@@ -22,13 +22,13 @@ from udsrv.title import set_title
 
 def main() -> NoReturn:
     """Run one generation and exit with the code that the master is to know."""
-    for fd in (CONTROL_FD, LISTENER_FD):
+    for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD):
         os.set_inheritable(fd, False)
     control = Channel.from_fd(CONTROL_FD)
     try:
         code = _run(control)
     except UdsrvError as error:
-        Log("supervisor", level=INFO, timestamps=True).error(str(error))
+        Log("supervisor", level=INFO, form=Form(timestamps=True)).error(str(error))
         control.send(Record(Kind.FAILED, error.exit_code))
         code = error.exit_code
     except BaseException:  # the edge of a process
@@ -48,21 +48,22 @@ def _run(control: Channel) -> int:
     require_native()
     # After the check, whose message says more than an import that fails here.
     from udsrv.sandbox.apply import harden, place_here, seal_supervisor
-    from udsrv.supervisor.loop import Supervisor, close_all_but
+    from udsrv.sandbox.descriptors import close_all_but
+    from udsrv.sandbox.proof import prove, wanted
+    from udsrv.supervisor.loop import Supervisor
 
     harden()
+    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD}
+    prove(wanted(payload.spec.identity, session=os.getpid(), fds=agreed))
     settings = payload.spec.settings
-    access_fd = None
-    if settings.access_logfile is not None:
-        access_fd = ACCESS_FD
-        os.set_inheritable(access_fd, False)
-    else:
+    access_fd = None if settings.access_logfile is None else ACCESS_FD
+    if access_fd is None:
         os.close(ACCESS_FD)
     os.umask(settings.umask)
     with contextlib.ExitStack() as private:
         private.enter_context(credentials_directory(payload.spec.log))
         directory = private.enter_context(private_tmpdir())
-        place = place_here(temporary_is_ours=directory is not None)
+        place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
         seal_supervisor(settings, place).write(payload.spec.log)
         watcher = None
         if settings.reload:

@@ -15,11 +15,12 @@ import time
 from udsrv.backoff import Backoff
 from udsrv.errors import AppLoadError, ConfigError, PrivilegeError, UdsrvError
 from udsrv.events import EventLoop
-from udsrv.ipc import Channel, ChannelClosedError, ChannelError, Kind, Record
+from udsrv.ipc import FROM_WORKERS, Channel, ChannelClosedError, ChannelError, Kind, Record
 from udsrv.processes import Child, State, ended_children, how_it_ended, kill_strays
+from udsrv.sandbox.descriptors import close_all_but
 from udsrv.sandbox.policy import Place
 from udsrv.supervisor.changes import Watcher
-from udsrv.supervisor.children import Action, Kill, Spawn, next_actions, next_wake_s
+from udsrv.supervisor.children import Action, Drain, Kill, Spawn, next_actions, next_wake_s
 from udsrv.supervisor.output import OutputRelay
 from udsrv.supervisor.preload import Preloaded
 from udsrv.worker.run import run_worker
@@ -101,8 +102,12 @@ class Supervisor:
         match action:
             case Spawn(slot):
                 self._spawn(slot)
-            case Kill(slot):
-                self._kill_late(slot)
+            case Drain(pid):
+                self._log.debug(f"{_name(self._children[pid])} finishes: its successor is ready")
+                within_s = self._spec.settings.graceful_timeout
+                self._tell_to_finish(pid, Record(Kind.DRAIN, int(within_s * 1000)))
+            case Kill(pid):
+                self._kill_late(pid)
 
     def _wait(self) -> None:
         wake_s = next_wake_s(
@@ -122,9 +127,9 @@ class Supervisor:
         os.close(output.write_fd)
         now_s = time.monotonic()
         self._not_before_s.pop(slot, None)
-        self._children[slot] = Child(slot, pid, now_s, now_s + self._spec.settings.start_timeout)
-        self._channels[slot] = ours
-        self._loop.add(ours.fileno(), lambda: self._read_worker(slot))
+        self._children[pid] = Child(slot, pid, now_s, now_s + self._spec.settings.start_timeout)
+        self._channels[pid] = ours
+        self._loop.add(ours.fileno(), lambda: self._read_worker(pid))
         self._watch_output(output)
 
     def _become_worker(self, slot: int, channel: Channel, output: OutputRelay) -> None:
@@ -180,18 +185,23 @@ class Supervisor:
         self._outputs[fd] = output
         self._loop.add(fd, copy)
 
-    def _read_worker(self, slot: int) -> None:
+    def _read_worker(self, pid: int) -> None:
         try:
-            for record in self._channels[slot].receive_up():
-                if record.kind is Kind.READY and self._children[slot].state is State.STARTING:
-                    self._children[slot] = self._children[slot].ready()
+            for record in self._channels[pid].receive_up(FROM_WORKERS):
+                child = self._children[pid]
+                if record.kind is Kind.READY and child.state is State.STARTING:
+                    self._children[pid] = child.ready()
                     self._became_ready()
+                elif record.kind is Kind.RETIRE and child.state is State.READY:
+                    self._children[pid] = child.retiring()
+                    if not self._stopping:
+                        self._log.info(f"{_name(child)} {_why(record.value)}; a new one starts")
         except ChannelClosedError:
-            self._loop.remove(self._channels[slot].fileno())
+            self._loop.remove(self._channels[pid].fileno())
         except ChannelError as error:
-            self._loop.remove(self._channels[slot].fileno())
-            self._log.error(f"worker {slot} sent {error} and is killed")
-            self._kill(slot)
+            self._loop.remove(self._channels[pid].fileno())
+            self._log.error(f"{_name(self._children[pid])} sent {error} and is killed")
+            self._kill(pid)
 
     def _became_ready(self) -> None:
         if self._was_ready:
@@ -203,30 +213,31 @@ class Supervisor:
         if self._reload_is_due:
             self._control.send(Record(Kind.RELOAD))
 
-    def _kill_late(self, slot: int) -> None:
-        child = self._children[slot]
+    def _kill_late(self, pid: int) -> None:
+        child = self._children[pid]
         what = "didn't load the application" if child.state is State.STARTING else "didn't finish"
-        self._log.error(f"worker {slot} (pid {child.pid}) {what} in time and is killed")
-        self._kill(slot)
+        self._log.error(f"{_name(child)} {what} in time and is killed")
+        self._kill(pid)
 
-    def _kill(self, slot: int) -> None:
-        child = self._children[slot]
-        os.kill(child.pid, signal.SIGKILL)
-        self._children[slot] = child.ending()
+    def _kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self._children[pid] = self._children[pid].ending()
 
     def _reap(self) -> None:
         for pid, code in ended_children():
-            for child in list(self._children.values()):
-                if child.pid == pid:
-                    self._ended(child, code)
+            if pid in self._children:
+                self._ended(self._children[pid], code)
 
     def _ended(self, child: Child, code: int) -> None:
         slot = child.number
-        channel = self._channels.pop(slot)
+        channel = self._channels.pop(child.pid)
         self._loop.remove(channel.fileno())
         channel.close()
-        del self._children[slot]
+        del self._children[child.pid]
         if self._stopping:
+            return
+        if child.state is State.DRAINING:
+            self._log.debug(f"{_name(child)} {how_it_ended(code)}")
             return
         if not self._was_ready:
             self._give_up(child, code)
@@ -235,9 +246,7 @@ class Supervisor:
         backoff = self._backoff.get(slot, Backoff()).after_death(now_s - child.started_s)
         self._backoff[slot] = backoff
         self._not_before_s[slot] = now_s + backoff.delay_s
-        self._log.error(
-            f"worker {slot} (pid {child.pid}) {how_it_ended(code)}; {_what_next(backoff)}"
-        )
+        self._log.error(f"{_name(child)} {how_it_ended(code)}; {_what_next(backoff)}")
 
     def _give_up(self, child: Child, code: int) -> None:
         """Report that the application doesn't start; the master decides what that means."""
@@ -267,8 +276,8 @@ class Supervisor:
             # The master is gone, and with it everything that kept this generation in order.
             self._loop.remove(self._control.fileno())
             self._finish(Record(Kind.STOP))
-            for slot in self._children:
-                self._kill(slot)
+            for pid in self._children:
+                self._kill(pid)
 
     def _take_listener(self, record: Record) -> None:
         assert record.fd is not None
@@ -280,13 +289,16 @@ class Supervisor:
     def _finish(self, record: Record) -> None:
         """Pass the order on; a worker that is still importing has nothing to finish."""
         self._stop_spawning()
-        deadline_s = time.monotonic() + record.value / 1000 + MARGIN_S
-        for slot, child in list(self._children.items()):
+        for pid, child in list(self._children.items()):
             if child.state is State.STARTING:
-                self._kill(slot)
+                self._kill(pid)
             else:
-                self._channels[slot].send(record)
-                self._children[slot] = child.draining(deadline_s)
+                self._tell_to_finish(pid, record)
+
+    def _tell_to_finish(self, pid: int, record: Record) -> None:
+        self._channels[pid].send(record)
+        deadline_s = time.monotonic() + record.value / 1000 + MARGIN_S
+        self._children[pid] = self._children[pid].draining(deadline_s)
 
     # -- the watcher --------------------------------------------------------------------------
 
@@ -328,6 +340,14 @@ class Supervisor:
             signal.signal(number, signal.SIG_DFL)
 
 
+def _name(child: Child) -> str:
+    return f"worker {child.number} (pid {child.pid})"
+
+
+def _why(served: int) -> str:
+    return f"has served {served} requests" if served else "was told to finish"
+
+
 def _what_next(backoff: Backoff) -> str:
     if not backoff.delay_s:
         return "a new one starts"
@@ -335,13 +355,3 @@ def _what_next(backoff: Backoff) -> str:
         f"that was death {backoff.early_deaths} in a row soon after the start;"
         f" a new one starts in {backoff.delay_s:g} s"
     )
-
-
-def close_all_but(kept: set[int]) -> None:
-    """Close every descriptor of this process that is not in ``kept``."""
-    first = 0
-    for fd in sorted(kept):
-        if first < fd:  # closerange takes an empty range that begins at 0 for all there is
-            os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, sys.maxsize & 0x7FFFFFFF)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import select
 
-from udsrv.log import Log
+from udsrv.log import Log, unmarked
 
 _READ_BYTES = 64 * 1024
 # Longer lines are logged in pieces that fit one line of the log with its time and name.
@@ -54,7 +54,8 @@ class OutputRelay:
     def _log_lines(self, data: bytes) -> None:
         lines, self._partial = split_lines(self._partial + data, at_end=not data)
         for line in lines:
-            self._log.line(line.decode("utf-8", "backslashreplace"))
+            level, text = unmarked(line)
+            self._log.line(text.decode("utf-8", "backslashreplace"), level)
 
     def close(self) -> None:
         """Close the reading end."""

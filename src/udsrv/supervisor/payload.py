@@ -9,12 +9,14 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import udsrv
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError
 from udsrv.ipc import PAYLOAD_FD
-from udsrv.log import LEVELS, Log
+from udsrv.log import LEVELS, Form, Log
+from udsrv.sandbox.proof import Identity
 from udsrv.worker.spec import WorkerSpec
 
 
@@ -34,7 +36,7 @@ def read_payload() -> Payload:
     Raises:
         ConfigError: it comes from another version of udsrv than this environment has.
     """
-    data = json.loads(os.pread(PAYLOAD_FD, os.fstat(PAYLOAD_FD).st_size, 0))
+    data = _peek()
     os.close(PAYLOAD_FD)
     if data["version"] != udsrv.__version__:
         raise ConfigError(
@@ -42,9 +44,25 @@ def read_payload() -> Payload:
             f" {data['version']}: install the same version in both environments"
         )
     settings = Settings.from_json(data["settings"].encode())
-    log = Log("supervisor", level=LEVELS[settings.log_level], timestamps=data["timestamps"])
-    spec = WorkerSpec(settings, tuple(data["trusted_uids"]), tuple(data["trusted_gids"]), log)
+    log = Log("supervisor", level=LEVELS[settings.log_level], form=Form(**data["form"]))
+    uids, gids = tuple(data["trusted_uids"]), tuple(data["trusted_gids"])
+    identity = None
+    if data["identity"] is not None:
+        uid, gid, groups = data["identity"]
+        identity = Identity(uid, gid, tuple(groups))
+    spec = WorkerSpec(settings, identity, uids, gids, log)
     return Payload(int(sys.argv[-1]), spec)
+
+
+def peek_settings() -> Settings:
+    """Return the settings, and leave the descriptor to who comes next."""
+    return Settings.from_json(_peek()["settings"].encode())
+
+
+def _peek() -> dict[str, Any]:
+    return json.loads(  # type: ignore[no-any-return]
+        os.pread(PAYLOAD_FD, os.fstat(PAYLOAD_FD).st_size, 0)
+    )
 
 
 def require_native() -> None:

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from udsrv.errors import UdsrvError
+from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
 from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
@@ -27,11 +28,16 @@ def main() -> None:
         require_native()
         from udsrv.sandbox.apply import harden, place_here, seal_supervisor
         from udsrv.sandbox.policy import writable
+        from udsrv.sandbox.proof import prove, wanted
 
         harden()
+        for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD):
+            os.close(fd)  # only their places are taken
+        os.set_inheritable(CREDENTIALS_FD, False)
+        prove(wanted(spec.identity, session=os.getpid(), fds={0, 1, 2, CREDENTIALS_FD}))
         os.umask(settings.umask)
         with credentials_directory(spec.log), private_tmpdir() as directory:
-            place = place_here(temporary_is_ours=directory is not None)
+            place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
             _say(seal_supervisor(settings, place))
             if settings.sandbox != "off":
                 print(f"ok  writes       {', '.join(writable(settings, place))}: no other place")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import Log
+from udsrv.sandbox.descriptors import open_fds
 from udsrv.supervisor.output import OutputRelay
 from udsrv.worker.spec import WorkerSpec
 from udsrv.worker.target import Application, extend_path, load
@@ -82,15 +83,6 @@ def _send_output_to(fd: int) -> None:
     os.dup2(fd, 2)
 
 
-def open_fds() -> frozenset[int]:
-    """Return the descriptors of this process."""
-    listed = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return frozenset(int(name) for name in os.listdir(listed)) - {listed}
-    finally:
-        os.close(listed)
-
-
 class _Attendant(threading.Thread):
     """Reads the application's output and the master's orders while the main thread imports."""
 
@@ -118,6 +110,7 @@ class _Attendant(threading.Thread):
 
     def finish(self) -> None:
         """End the thread."""
+        os.write(self._finish_fd, b".")  # a fork of the application's may keep it open
         os.close(self._finish_fd)
         self.join()
         os.close(self._end_fd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -19,9 +20,10 @@ from udsrv.config import access
 from udsrv.config.model import Settings
 from udsrv.errors import AppLoadError, UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
-from udsrv.log import ERROR, INFO, WARNING
+from udsrv.log import ERROR, INFO, WARNING, marked
 from udsrv.sandbox.apply import seal_worker
 from udsrv.sandbox.policy import Place
+from udsrv.sandbox.proof import prove, wanted
 from udsrv.sandbox.remedy import remedy
 from udsrv.title import set_title
 from udsrv.worker import signals
@@ -45,12 +47,18 @@ def run_worker(
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         seal_worker(spec.settings, place, supervisor_pid)
+        fds = {0, 1, 2, channel.fileno(), listener.fileno()} | ({access_fd} if access_fd else set())
+        demanded = wanted(spec.identity, session=supervisor_pid, fds=fds)
+        if application is not None:
+            # What was proven before it ran it may have changed, but for what a fork forgets.
+            demanded = {"death signal": demanded["death signal"]}
+        prove(demanded)
         if application is None:
             application = _load(spec.settings, place)
         _serve(spec, place, channel, listener, access_fd, application)
     except UdsrvError as error:
         with contextlib.suppress(OSError, ValueError):  # the application may have closed it
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            _print(ERROR, f"error: {error}")
         return error.exit_code
     atexit._run_exitfuncs()
     return 0
@@ -75,6 +83,9 @@ def _serve(
     application: Application,
 ) -> None:
     settings = spec.settings
+    most = settings.max_requests
+    if most:
+        most += random.randint(0, settings.max_requests_jitter)  # noqa: S311  # no secret
     server = _native.Server(
         application,
         listener_fd=listener.fileno(),
@@ -83,7 +94,8 @@ def _serve(
         on_exception=lambda where, error: _report(settings, place, where, error),
         log=lambda level, text: _log(spec.log.level, level, text),
         threads=settings.threads,
-        multiprocess=settings.workers > 1,
+        # One that is replaced serves for a while beside its successor.
+        multiprocess=settings.workers > 1 or most > 0,
         keep_alive_s=settings.keep_alive,
         head_timeout_s=settings.head_timeout,
         body_timeout_s=settings.body_timeout,
@@ -97,6 +109,8 @@ def _serve(
         trusted_uids=spec.trusted_uids,
         trusted_gids=spec.trusted_gids,
         early_hints=settings.early_hints,
+        max_requests=most,
+        on_spent=lambda: retire(most),
         errors=sys.stderr,
         access_fd=access_fd,
         access_format=access.pieces(settings.access_logformat),
@@ -108,8 +122,13 @@ def _serve(
     # with it the connections in its queue waiting.
     listener.close()
 
+    def retire(served: int) -> None:
+        """Serve on until there is a successor; the supervisor says when that is."""
+        if not channel.send(Record(Kind.RETIRE, served)):
+            server.drain(settings.graceful_timeout, True)
+
     def finish(_number: int, _frame: FrameType | None) -> None:
-        server.drain(settings.graceful_timeout, True)
+        retire(0)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.stop()
@@ -137,17 +156,22 @@ def _obey(server: _native.Server, channel: Channel) -> None:
 def _report(settings: Settings, place: Place, where: str, error: BaseException) -> None:
     """Log an exception of the application's, with its whole traceback, as one write."""
     text = "".join(traceback.format_exception(error))
-    print(f"error: {where}\n{text}", end="", file=sys.stderr, flush=True)
+    _print(ERROR, f"error: {where}\n{text}")
     _advise(settings, place, error)
 
 
 def _advise(settings: Settings, place: Place, error: BaseException) -> None:
     """Say what would have allowed it, when the sandbox was the cause."""
     if (sentence := remedy(error, settings, place)) is not None:
-        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        _print(ERROR, f"error: {sentence}")
 
 
 def _log(wanted: int, level: int, text: str) -> None:
     if level >= wanted:
         word = {INFO: "", WARNING: "warning: ", ERROR: "error: "}.get(level, "debug: ")
-        print(f"{word}{text}", file=sys.stderr, flush=True)
+        _print(level, f"{word}{text}")
+
+
+def _print(level: int, text: str) -> None:
+    """Write lines of ours among the application's; their marks tell the supervisor the level."""
+    print(marked(level, text), end="", file=sys.stderr, flush=True)

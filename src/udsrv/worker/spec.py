@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 from udsrv.config.model import Settings
 from udsrv.log import Log
+from udsrv.sandbox.proof import Identity
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """The settings, the peers to believe (numbers), and the generation's log."""
+    """The settings, whom root made us (None: nobody), whom to believe, the generation's log."""
 
     settings: Settings
+    identity: Identity | None
     trusted_uids: tuple[int, ...]
     trusted_gids: tuple[int, ...]
     log: Log

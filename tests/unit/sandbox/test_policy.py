@@ -19,6 +19,7 @@ from udsrv.sandbox.policy import (
     Tier,
     denials,
     doubts,
+    entrance,
     gaps,
     grants,
     writable,
@@ -113,9 +114,18 @@ def test_a_directory_of_the_operators_is_not_removed():
     assert rights(Tier.SUPERVISOR, place)["/var/tmp/app"] >= set(WRITE)
 
 
-def test_credentials_can_be_read_only():
+def test_credentials_can_be_read_by_workers_and_removed_by_the_supervisor():
     place = Place(PLACE.package, (), (), "/tmp/x", temporary_is_ours=True, credentials="/run/c")
     assert rights(place=place)["/run/c"] == {"read_file", "read_dir"}
+    supervisor = rights(Tier.SUPERVISOR, place)
+    assert supervisor["/run/c"] == {"read_file", "read_dir", "remove_file"}
+    assert supervisor["/run"] == {"remove_dir"}
+
+
+def test_before_the_temporary_directory_is_made_that_alone_is_open_beside_the_rest():
+    held = set(grants(make_settings(), PLACE, Tier.SUPERVISOR))
+    more = set(entrance(make_settings(), PLACE, ["/tmp", "/var/tmp"])) - held
+    assert {(grant.path, grant.rights) for grant in more} == {("/tmp", WRITE), ("/var/tmp", WRITE)}
 
 
 @pytest.mark.parametrize("tier", Tier)

@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import astuple
 
 import pytest
 
 import udsrv
 from support.settings import make_settings
 from udsrv.config.model import Settings
-from udsrv.log import Log
+from udsrv.log import Form, Log
 from udsrv.start.accounts import accounts
 from udsrv.start.application import application, payload
 from udsrv.start.image import _TITLE_ROOM, PACKAGE, command
@@ -18,18 +19,19 @@ from udsrv.start.image import _TITLE_ROOM, PACKAGE, command
 SETTINGS = make_settings(
     app="app:app", socket="/run/app.sock", socket_group="daemon", env=["SECRET=hush"]
 )
-LOG = Log("test", level=100, timestamps=False)
+LOG = Log("test", level=100, form=Form())
 
 
 def test_the_payload_holds_the_settings_and_the_looked_up_ids():
     who = accounts(SETTINGS)
-    told = json.loads(payload(SETTINGS, who, timestamps=True))
+    told = json.loads(payload(SETTINGS, who, Form(timestamps=True)))
     assert Settings.from_json(told.pop("settings").encode()) == SETTINGS
     assert told == {
         "version": udsrv.__version__,
+        "identity": json.loads(json.dumps(who.identity and astuple(who.identity))),
         "trusted_uids": sorted(who.trusted_uids),
         "trusted_gids": sorted(who.trusted_gids),
-        "timestamps": True,
+        "form": {"timestamps": True, "priorities": False, "is_json": False},
     }
 
 

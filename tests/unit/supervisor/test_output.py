@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udsrv.log import INFO, Log
+from udsrv.log import INFO, Form, Log
 from udsrv.supervisor.output import PIECE_BYTES, OutputRelay, split_lines
 
 
@@ -44,7 +44,7 @@ def test_no_byte_is_lost_but_line_ends(chunks):
 @pytest.fixture
 def relay():
     log_read_fd, log_write_fd = os.pipe2(os.O_NONBLOCK)
-    relay = OutputRelay(Log("worker 0", level=INFO, timestamps=False, fd=log_write_fd))
+    relay = OutputRelay(Log("worker 0", level=INFO, form=Form(), fd=log_write_fd))
     yield relay, log_read_fd
     relay.close()
     os.close(log_read_fd)

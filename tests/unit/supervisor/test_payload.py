@@ -19,7 +19,8 @@ except UdsrvError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
 print(payload.generation, payload.spec.settings.workers, payload.spec.trusted_uids,
-      payload.spec.trusted_gids, payload.spec.log.level, payload.spec.log.timestamps)
+      payload.spec.trusted_gids, payload.spec.log.level, payload.spec.log.form,
+      payload.spec.identity)
 """
 
 
@@ -28,9 +29,10 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
     data = {
         "version": udsrv.__version__,
         "settings": settings.to_json().decode(),
+        "identity": [1000, 100, [27, 100]],
         "trusted_uids": [0, 33],
         "trusted_gids": [33],
-        "timestamps": False,
+        "form": {"timestamps": True, "priorities": False, "is_json": True},
         **changed,
     }
     fd = os.memfd_create("payload")
@@ -48,7 +50,13 @@ def read(**changed: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_payload_is_read_from_its_descriptor_wherever_another_has_read_to():
-    assert read().stdout == "7 3 (0, 33) (33,) 10 False\n"
+    form = "Form(timestamps=True, priorities=False, is_json=True)"
+    identity = "Identity(uid=1000, gid=100, groups=(27, 100))"
+    assert read().stdout == f"7 3 (0, 33) (33,) 10 {form} {identity}\n"
+
+
+def test_without_root_nobody_made_us_anybody():
+    assert read(identity=None).stdout.endswith(" None\n")
 
 
 def test_another_version_is_refused_in_a_sentence_with_both():

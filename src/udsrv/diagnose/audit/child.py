@@ -109,7 +109,6 @@ def become(who: Likeness) -> None:
     if who.mounts is not None:
         enter(who.mounts)
         os.chdir("/")
-    kernel.clear_ambient_set()
     kernel.prctl(_PR_SET_KEEPCAPS, 1)
     if set(os.getgroups()) != set(who.groups):
         os.setgroups(who.groups)
