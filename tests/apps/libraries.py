@@ -23,7 +23,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterable
 from multiprocessing import shared_memory
 from pathlib import Path
@@ -296,26 +295,7 @@ def asyncios_own_loop() -> Any:
 
 @_row
 def fastapi() -> Any:
-    from fastapi import FastAPI
-    from pydantic import BaseModel
-
-    class Item(BaseModel):
-        number: int
-        name: str = "unnamed"
-
-    api = FastAPI()
-
-    @api.post("/items/{place}")
-    def keep(place: int, item: Item) -> dict[str, Any]:  # not async: in anyio's threads
-        return {"place": place, "item": item, "is_elsewhere": threading.get_ident() != home}
-
-    @api.get("/async")
-    async def wait() -> list[int]:
-        await asyncio.sleep(0)
-        return [1, 2]
-
-    keep.__annotations__["item"] = Item  # a local name, which FastAPI can't resolve from text
-    home = threading.get_ident()
+    from fastapi_site import api
 
     async def call(method: str, target: str, body: bytes) -> list[Any]:
         sent: list[Any] = []
@@ -425,8 +405,10 @@ def log_handlers() -> Any:
         log = logging.Logger("rows")
         for one in everything:
             log.addHandler(one)
+        local.setLevel(logging.ERROR)  # nobody reads yet, and few datagrams fit into the queue
         for number in range(20):
-            log.warning("line %02d of twenty characters", number)
+            log.warning("line %02d of the log's twenty", number)
+        log.error("to the daemon")
         heard = listener.recv(100).decode()
         for one in (*everything, watched):
             one.close()
