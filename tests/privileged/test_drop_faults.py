@@ -31,13 +31,16 @@ from support import servers
 from support.accounts import APP_USER
 from support.fixtures import QUICK_STOP_S
 from support.servers import UDSRV, Udsrv
-from support.strace import attached, calls_by_process, in_front, nth_calls
+from support.strace import FORKS, attached, calls_by_process, in_front, nth_calls
 from support.waiting import ProcessEndedError
+
+# The sandbox's, which best-effort goes without, and strict does not.
+SANDBOX = ("landlock_create_ruleset", "landlock_restrict_self", "seccomp")
 
 # What gives something up. A new layer adds its calls here.
 IDENTITY = (
     "setgroups", "setgid", "setresgid", "setuid", "setresuid", "capset", "prctl", "prlimit64",
-    "setsid",
+    "setsid", *SANDBOX,
 )  # fmt: skip
 
 # Whatever else a start does to the world outside of its own memory. They may fail in any way that
@@ -66,8 +69,13 @@ HARMLESS = (
     ({LIES}, r".*prctl\(PR_GET_DUMPABLE", "0 is the truth"),
 )
 
-# What may change nothing: a limit that was as low before.
-EITHER = re.compile(r"prlimit64\(0, RLIMIT_(CORE|MSGQUEUE|NOFILE), \{")
+# Calls whose fault a start may survive or not, with everything of the drop in place.
+EITHER = (
+    ({LIES}, r"prlimit64\(0, RLIMIT_(CORE|MSGQUEUE|NOFILE), \{", "it may have been as low before"),
+    ({FAILS}, r"dropped: prctl\(PR_SET_NO_NEW_PRIVS", "before the sandbox: it goes without"),
+    ({FAILS, LIES}, r"dropped: prctl\(PR_SET_(DUMPABLE|CHILD_SUBR)", "in the entrance: done again"),
+    ({FAILS, LIES}, rf"dropped: ({'|'.join(SANDBOX)})\(", "the sandbox goes without, and says so"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,26 +84,26 @@ class Fate:
 
     served: bool
     ran_as: list[dict[str, object]]
+    sandboxes: list[object]  # whether it was filtered, and could write where others can
     log: str
 
 
 class Rig:
     """Starts servers, each in a directory of its own, and looks at what becomes of them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self._directory = directory
+        self._options = options
         self._number = count()
 
     @contextlib.contextmanager
-    def server(self, *expressions: str) -> Iterator[tuple[Udsrv, Path]]:
+    def server(self, *expressions: str, quick: bool = True) -> Iterator[tuple[Udsrv, Path]]:
         """Yield a server that has just been started, traced if there are ``expressions``."""
         directory = self._directory / str(next(self._number))
         app = directory / "app"
         app.mkdir(parents=True)
         shutil.copy(servers.APPLICATIONS / "facts.py", app)
         trace = directory / "trace"
-        # A lie about no_new_privs must not be true already.
-        quick = not any(LIES in expression for expression in expressions)
         words = in_front(trace, *expressions, quick=quick) if expressions else []
         # A soft limit below the hard one, so that there is something to change.
         script = directory / "udsrv"
@@ -104,7 +112,7 @@ class Rig:
         )
         script.chmod(0o755)
         # With a TMPDIR of its own a supervisor doesn't clear up behind those of other cases.
-        options = ("--user", APP_USER, "-e", "TMPDIR=/tmp")
+        options = ("--user", APP_USER, "-e", "TMPDIR=/tmp", *self._options)
         server = servers.start(directory, "facts:app", *options, udsrv=script)
         try:
             yield server, trace
@@ -117,16 +125,16 @@ class Rig:
                 server.process.wait()
             server.notify.close()
 
-    def first_start(self, *expressions: str) -> tuple[Fate, str]:
+    def first_start(self, *expressions: str, quick: bool = True) -> tuple[Fate, str]:
         """Start a server that is traced from its first instruction on."""
-        with self.server(*expressions) as (server, trace):
+        with self.server(*expressions, quick=quick) as (server, trace):
             try:
                 server.wait_ready()
             except ProcessEndedError:
                 assert not server.socket.exists(), "a socket that nobody serves"
             return fate(server), trace.read_text()
 
-    def next_supervisor(self, *expressions: str) -> tuple[Fate, str]:
+    def next_supervisor(self, *expressions: str, **_: bool) -> tuple[Fate, str]:
         """Start one as usual, then trace what takes the place of its supervisor."""
         with self.server() as (server, trace):
             server.wait_ready()
@@ -139,7 +147,7 @@ class Rig:
                 )
                 return fate(server, after=1), trace.read_text()
 
-    def next_worker(self, *expressions: str) -> tuple[Fate, str]:
+    def next_worker(self, *expressions: str, **_: bool) -> tuple[Fate, str]:
         """Start one as usual, then trace what takes the place of its worker."""
         with self.server() as (server, trace):
             server.wait_ready()
@@ -158,7 +166,8 @@ def fate(server: Udsrv, *, after: int = 0) -> Fate:
     text = server.log.text()
     lines = [line.partition(" ran as ")[2] for line in text.splitlines() if " ran as " in line]
     ran_as = [json.loads(line) for line in lines[after:]]
-    return Fate(bool(ran_as), ran_as, text)
+    sandboxes = [facts.pop("sandbox") for facts in ran_as]
+    return Fate(bool(ran_as), ran_as, sandboxes, text)
 
 
 @pytest.fixture
@@ -189,29 +198,55 @@ def everything_given_up() -> dict[str, object]:
 WHERE = ("first_start", "next_supervisor", "next_worker")
 
 
-def is_harmless(call: str, fault: str) -> bool:
-    return any(fault in faults and re.match(pattern, call) for faults, pattern, _ in HARMLESS)
+def is_in(table: tuple[tuple[set[str], str, str], ...], call: str, fault: str) -> bool:
+    return any(fault in faults and re.match(pattern, call) for faults, pattern, _ in table)
 
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("fault", [FAILS, LIES])
 def test_whatever_gives_something_up_may_fail_or_lie(rig, where, fault):
     start = getattr(rig, where)
-    clean, trace = start(f"trace={','.join(IDENTITY)}")
+    clean, trace = start(f"trace={','.join(IDENTITY + FORKS)}")
     assert clean.served
     assert clean.ran_as == [everything_given_up()], clean.log
     processes = calls_by_process(trace, until="prctl(PR_GET_TIMERSLACK")
+    if where == "next_worker":  # its parent dropped before it was traced
+        processes = [[f"dropped: {call}" for call in calls] for calls in processes]
 
     def walk(name: str, number: int, calls: set[str]) -> str | None:
-        got, _ = start(f"trace={name}", f"inject={name}:{fault}:when={number}")
+        # strace's short cut sets no_new_privs, so that a lie about having done so would be true.
+        quick = not any("NO_NEW_PRIVS" in call for call in calls)
+        got, _ = start(f"trace={name}", f"inject={name}:{fault}:when={number}", quick=quick)
         if got.ran_as not in ([], [everything_given_up()]):
             return f"{name} {number} {calls}: ran as {got.ran_as}"
-        harmless = all(is_harmless(call, fault) for call in calls)
-        if got.served != harmless and not (fault == LIES and any(map(EITHER.match, calls))):
+        harmless = all(is_in(HARMLESS + EITHER, call, fault) for call in calls)
+        may_differ = any(is_in(EITHER, call, fault) for call in calls)
+        if got.served != harmless and (got.served or not may_differ):
             return f"{name} {number} {calls}: served {got.served}\n{got.log}"
         return None
 
     assert_all(walk, processes, IDENTITY)
+
+
+def test_strict_goes_without_nothing(shared_directory):
+    rig = Rig(shared_directory, "--sandbox", "strict")
+    clean, trace = rig.first_start(f"trace={','.join(SANDBOX)}")
+    sealed = {"filtered": True, "writes": False}
+    if not clean.served:  # the running kernel hasn't everything, which is an error already
+        assert "error: sandbox: strict, and here" in clean.log
+        return
+    processes = calls_by_process(trace, until="never")
+
+    def walk(name: str, number: int, calls: set[str]) -> str | None:
+        # Landlock has no read-back; the kernel says of each process whether it is filtered.
+        for fault in (FAILS, LIES) if name == "seccomp" else (FAILS,):
+            got, _ = rig.first_start(f"trace={name}", f"inject={name}:{fault}:when={number}")
+            if got.sandboxes not in ([], [sealed]):
+                return f"{name} {number} {calls} {fault}: {got.sandboxes}\n{got.log}"
+        return None
+
+    assert clean.sandboxes == [sealed]
+    assert_all(walk, processes, SANDBOX)
 
 
 def test_whatever_else_fails_makes_no_half_made_worker(rig):

@@ -12,7 +12,7 @@ CHANGES = {
         r"Threads is '\d'",
     ),
     "a directory": (
-        "import os, sys; sys.kept = os.open('/', os.O_RDONLY)",
+        "import os, sys; sys.kept = os.open('/usr', os.O_RDONLY)",
         r"descriptors of directories is \[\d",
     ),
     "a limit": (

@@ -65,6 +65,8 @@ def _run(control: Channel) -> int:
         directory = private.enter_context(private_tmpdir())
         place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
         seal_supervisor(settings, place).write(payload.spec.log)
+        if settings.sandbox == "strict":
+            prove({"Seccomp": "2"})  # a filter. Source: proc(5)
         watcher = None
         if settings.reload:
             # Before anything is imported, so that no change is missed.
