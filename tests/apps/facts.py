@@ -38,7 +38,19 @@ def _facts() -> dict[str, Any]:
         "dumpable": _most([libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) for _ in range(3)]),
         "securebits": _most([libc.prctl(_PR_GET_SECUREBITS, 0, 0, 0, 0) for _ in range(3)]),
         "session": os.getsid(0) == int(status["PPid"]),
+        "sandbox": {"filtered": status["Seccomp"].strip() == "2", "writes": _writes("/var/tmp")},
     }
+
+
+def _writes(directory: str) -> bool:
+    """Tell whether a file can be made where the modes let everybody."""
+    path = f"{directory}/udsrv-test-{os.getpid()}"
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except PermissionError:
+        return False
+    os.unlink(path)
+    return True
 
 
 def _most(values: list[int]) -> int:

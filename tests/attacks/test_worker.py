@@ -92,7 +92,8 @@ def test_the_kernel_sends_ours_nothing_for_a_worker(serve, whose, sandbox):
         return
     for worker in server.workers:
         os.kill(worker, signal.SIGTERM)
-        server.log.wait_for(rf"\(pid {worker}\) exited with code 0; a new one starts$")
+        server.log.wait_for(rf"\(pid {worker}\) was told to finish; a new one starts$")
+        wait_for_end(worker)
     assert "killed by signal" not in server.log.text()
 
 

@@ -284,6 +284,30 @@ def test_a_stopped_supervisor_is_killed_at_the_deadline_of_the_stop(serve_ordina
     assert server.log.count("missed its deadline while draining and is killed") == 1
 
 
+FORK_AND_SIGNAL = """
+import os, signal
+result = []
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+    for _ in range(50):
+        pid = os.fork()
+        if pid == 0:
+            while True:
+                signal.pause()
+        os.kill(pid, number)  # as often as not before the fork has run at all
+        result.append([int(number), os.WTERMSIG(os.waitpid(pid, 0)[1])])
+result.append(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+"""
+
+
+def test_what_the_application_forks_ends_by_the_signals_that_a_worker_drains_on(serve):
+    server = serve()
+    *ends, blocked = run_in_worker(server.socket, FORK_AND_SIGNAL)
+    assert len(ends) == 150
+    assert all(sent == ended for sent, ended in ends)
+    assert blocked == []
+    assert run_in_worker(server.socket, PID) in server.workers
+
+
 @pytest.mark.parametrize("garbage", [b"", b"x", b"\x63" + bytes(15), bytes(16), bytes(300)])
 def test_garbage_on_the_channel_ends_the_sender_and_not_the_reader(serve, garbage):
     # The channel's descriptor in a worker is known to nobody but the application that looks.

@@ -297,6 +297,7 @@ def test_a_descriptor_of_roots_and_a_port_in_a_worker(start_udsrv, shared_direct
         assert f"listens on tcp {number}" in seen.finding("network")["fact"]
         (worker,) = server.workers
         assert seen.finding("network")["remedy"] == f"kill -TERM {worker}"
+        connection.close()  # the worker leaves that to its client
         mend(seen.finding("network")["remedy"])
         wait_for_end(worker)
         server.log.wait_for("loaded", times=2)

@@ -12,7 +12,7 @@ import pytest
 from support import servers
 from support.accounts import APP_USER
 from support.servers import UDSRV
-from support.strace import calls_by_process, in_front
+from support.strace import FORKS, calls_by_process, in_front
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def directory_in_run():
 def test_a_start_a_new_generation_and_a_stop(directory_in_run):
     trace = directory_in_run / "trace"
     script = directory_in_run / "udsrv"
-    words = shlex.join(in_front(trace, "trace=%file,%network,setresuid"))
+    words = shlex.join(in_front(trace, f"trace=%file,%network,setresuid,{','.join(FORKS)}"))
     script.write_text(f'#!/bin/sh\nexec {words} {UDSRV} "$@"\n')
     script.chmod(0o755)
     server = servers.start(directory_in_run, "remote:app", "--user", APP_USER, udsrv=script)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from support.waiting import PATIENCE_S
 
@@ -45,7 +47,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back through nginx."""
+    """What came back."""
 
     status: int
     reason: str
@@ -53,11 +55,26 @@ class Answer:
     body: bytes
 
 
-class Client:
-    """Asks through one nginx and keeps cookies and form tokens as a browser does."""
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to a Unix socket."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=PATIENCE_S)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect, as http.client asks for it."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE_S)
+        self.sock.connect(str(self._path))
+
+
+class Client:
+    """Asks an nginx, or a server itself, and keeps cookies and form tokens as a browser does."""
+
+    def __init__(self, port: int = 0, *, path: Path | None = None) -> None:
         self.port = port
+        self._path = path
         self._cookies: dict[str, str] = {}
         self._token = b""
 
@@ -69,7 +86,10 @@ class Client:
         body = row.body
         if row.with_token:
             body = b"csrfmiddlewaretoken=" + self._token + b"&" + (body or b"")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        if self._path:
+            connection: http.client.HTTPConnection = _UnixConnection(self._path)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             sent = iter([body[:7], body[7:]]) if row.in_chunks and body else body
             connection.request(row.method, row.target, sent, headers, encode_chunked=row.in_chunks)

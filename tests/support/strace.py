@@ -9,6 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+# What starts a process; traced, they tell whose child each is.
+FORKS = ("clone", "clone3", "fork", "vfork")
+_FORKED = re.compile(rf"^(\d+) +(?:<\.\.\. )?(?:{'|'.join(FORKS)})\b.* = (\d+)$", re.MULTILINE)
+
 # A line of `strace -f -o` in which a call begins: the pid, the name, and the rest.
 _CALL = re.compile(r"^(\d+) +(\w+)\((.*)$", re.MULTILINE)
 
@@ -44,15 +48,18 @@ def calls_by_process(trace: str, *, until: str) -> list[list[str]]:
     """Return every process's calls in ``trace``, each as ``name(arguments``, in their order. Pure.
 
     A process's list ends before the call that begins with ``until``. ``dropped: `` stands before
-    the calls of a process that has changed its real user, and ``again: `` before what it has done
-    as root in the same words before.
+    the calls of a process that has changed its real user, or whose parent has, if ``FORKS`` are
+    traced; and ``again: `` before what it has done as root in the same words before.
     """
     calls: dict[str, list[str]] = defaultdict(list)
+    parents = {child: parent for parent, child in _FORKED.findall(trace)}
     dropped, ended = set(), set()
     for pid, name, rest in _CALL.findall(trace):
         call = f"{name}({rest}"
         if call.startswith(until):
             ended.add(pid)
+        if pid not in calls and parents.get(pid) in dropped:
+            dropped.add(pid)
         if pid not in ended:
             label = "dropped: " if pid in dropped else "again: " if call in calls[pid] else ""
             calls[pid].append(label + call)

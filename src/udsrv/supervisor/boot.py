@@ -68,6 +68,8 @@ def _run(control: Channel) -> int:
         report = seal_supervisor(settings, place)
         report.write(payload.spec.log)
         place = replace(place, abi=report.abi)
+        if settings.sandbox == "strict":
+            prove({"Seccomp": "2"})  # a filter. Source: proc(5)
         watcher = None
         if settings.reload:
             # Before anything is imported, so that no change is missed.

@@ -26,6 +26,7 @@ from udsrv.sandbox.policy import Place
 from udsrv.sandbox.proof import prove, wanted
 from udsrv.sandbox.remedy import remedy
 from udsrv.title import set_title
+from udsrv.worker import signals
 from udsrv.worker.spec import WorkerSpec
 from udsrv.worker.target import Application, extend_path, load
 
@@ -132,9 +133,7 @@ def _serve(
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.stop()
 
-    signal.signal(signal.SIGTERM, finish)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGQUIT, stop)
+    signals.catch({signal.SIGTERM: finish, signal.SIGINT: stop, signal.SIGQUIT: stop})
     channel.send(Record(Kind.READY))
     server.run()
 
