@@ -11,8 +11,7 @@ import os
 import sys
 
 from udsrv.errors import PrivilegeError
-from udsrv.log import INFO, Log
-from udsrv.supervisor.payload import peek_settings
+from udsrv.supervisor.payload import peek
 
 
 def main() -> None:
@@ -23,9 +22,10 @@ def main() -> None:
     except ImportError:
         pass  # another Python than the master's: the environment's own udsrv seals itself, later
     else:
+        settings, log = peek()
         try:
-            enter(peek_settings())
+            enter(settings)
         except PrivilegeError as error:
-            Log("supervisor", level=INFO, timestamps=True).error(str(error))
+            log.error(str(error))
             sys.exit(error.exit_code)
     os.execv(following[0], following)  # noqa: S606 - exec is the point

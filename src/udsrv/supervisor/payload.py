@@ -54,9 +54,15 @@ def read_payload() -> Payload:
     return Payload(int(sys.argv[-1]), spec)
 
 
-def peek_settings() -> Settings:
-    """Return the settings, and leave the descriptor to who comes next."""
-    return Settings.from_json(_peek()["settings"].encode())
+def peek() -> tuple[Settings, Log]:
+    """Return the settings and the log, and leave the descriptor to who comes next."""
+    return _settings_and_log(_peek())
+
+
+def _settings_and_log(data: dict[str, Any]) -> tuple[Settings, Log]:
+    settings = Settings.from_json(data["settings"].encode())
+    log = Log("supervisor", level=LEVELS[settings.log_level], form=Form(**data["form"]))
+    return settings, log
 
 
 def _peek() -> dict[str, Any]:
