@@ -77,7 +77,7 @@ pub fn restrict(grants: &[Grant], connect_tcp: bool) -> io::Result<i32> {
             .scope(Scope::from_all(UNDERSTOOD))?
             .create()?
             .add_rules(rules)?
-            .set_no_new_privs(false)
+            .no_new_privs(false)
             .restrict_self()?;
         Ok(restricted.landlock)
     };
