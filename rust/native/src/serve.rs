@@ -16,7 +16,7 @@ use crate::access_log::{AccessLog, Pen};
 use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
-use crate::environ::{Common, Environ};
+use crate::environ::Environ;
 use crate::exchange::{Ended, Exchange, Request, Trouble};
 use crate::file::FileWrapper;
 use crate::input::{Input, Stream};
@@ -25,6 +25,7 @@ use crate::python;
 use crate::reply::{Failure, Fault};
 use crate::response::Refusal;
 use crate::start_response::Callables;
+use crate::template::Common;
 
 /// A body in several pieces up to this size is put together and sent at once.
 const JOINED_BODY_BYTES: usize = 64 * 1024;
