@@ -601,9 +601,7 @@ fn joined<'py>(items: impl Iterator<Item = Bound<'py, PyAny>>) -> Result<Option<
 
 /// Whether `len()` of the result is 1, if it has one.
 fn has_one_item(result: &Bound<'_, PyAny>) -> bool {
-    let py = result.py();
-    let has_length = result.get_type().hasattr(intern!(py, "__len__"));
-    has_length.is_ok_and(|has_length| has_length) && result.len().is_ok_and(|len| len == 1)
+    python::has_length(result) && result.len().is_ok_and(|len| len == 1)
 }
 
 /// Call the result's `close`, if it has one: PEP 3333 wants that however the request ends.
