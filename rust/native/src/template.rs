@@ -145,7 +145,8 @@ impl Template {
 
     #[cold]
     fn remove(&mut self, copy: &mut Copy<'_>, absent: u64) -> PyResult<()> {
-        let dict = self.dict.bind(copy.environ.py());
+        let py = copy.environ.py();
+        let dict = self.dict.bind(py);
         for (place, header) in self.headers.iter_mut().enumerate() {
             if absent & 1 << place == 0 {
                 continue;
@@ -157,7 +158,12 @@ impl Template {
             }
         }
         self.present &= !absent;
-        self.len = dict.len();
+        // A dict with holes is copied entry by entry.
+        let whole = PyDict::new(py);
+        whole.update(dict.as_mapping())?;
+        make_room(&whole)?;
+        self.len = whole.len();
+        self.dict = whole.unbind();
         Ok(())
     }
 }
