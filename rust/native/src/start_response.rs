@@ -3,14 +3,13 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
-use crate::engine::Flags;
+use crate::engine::Engine;
 use crate::exchange::{Ended, Exchange, Link, Request, Trouble};
 use crate::input::Input;
 use crate::python::{self, Arguments, Definition};
@@ -29,14 +28,9 @@ pub struct Callables {
 }
 
 impl Callables {
-    pub fn new(
-        py: Python<'_>,
-        flags: Arc<Flags>,
-        send_timeout: Duration,
-        has_early_hints: bool,
-        keeps_heads: bool,
-    ) -> PyResult<Self> {
-        let exchange = Bound::new(py, Exchange::new(flags, send_timeout, keeps_heads))?;
+    pub fn new(py: Python<'_>, engine: &Arc<Engine>) -> PyResult<Self> {
+        let exchange = Bound::new(py, Exchange::new(Arc::clone(engine)))?;
+        let has_early_hints = engine.config.early_hints;
         let early_hints = has_early_hints
             .then(|| EARLY_HINTS.bind(&exchange).map(Bound::unbind))
             .transpose()?;
@@ -132,6 +126,7 @@ impl Callable for Write {
             )));
         };
         if !data.as_bytes().is_empty() {
+            exchange.listen(py);
             exchange.send_part(py, &data).map_err(Trouble::into_error)?;
         }
         Ok(py.None())
