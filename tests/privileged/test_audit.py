@@ -142,6 +142,23 @@ def test_a_socket_open_to_everybody(server):
     assert audit(server.socket).failed == set()
 
 
+def test_a_socket_of_somebody_whom_nobody_has_named(server):
+    os.chown(server.socket, *ids(OTHER_USER))
+    seen = audit(server.socket)
+    assert seen.failed == {"socket"}
+    by_owner, by_group = (
+        seen.finding("socket", words=words) for words in ("belongs to", "lets the group")
+    )
+    assert f"belongs to {OTHER_USER}, neither the master nor Nginx" in by_owner["fact"]
+    assert f"lets the group {OTHER_USER} connect" in by_group["fact"]
+    named = ("--socket-owner", OTHER_USER, "--socket-group", OTHER_USER)
+    assert audit(server.socket, *named).failed <= {"capabilities"}
+    mend(by_owner["remedy"])
+    mend(by_group["remedy"])
+    assert server.socket.stat().st_gid == ids(NGINX_USER)[1]
+    assert audit(server.socket).failed == set()
+
+
 def test_an_access_control_list_on_the_socket(server):
     # user::rw- user:APP:rw- group::rw- mask::rw- other::---. Source: linux/posix_acl_xattr.h.
     uid, _ = ids(APP_USER)
@@ -339,7 +356,7 @@ def test_an_application_in_nginxs_group(start_udsrv, joined_user):
 
 def test_an_application_that_owns_its_socket(start_udsrv):
     server = start_udsrv("remote:app", "--user", APP_USER, "--socket-owner", APP_USER)
-    seen = audit(server.socket)
+    seen = audit(server.socket, "--socket-owner", APP_USER)
     assert seen.failed == {"can chmod", "can connect"}
     mend(seen.finding("can chmod")["remedy"])
     assert server.socket.stat().st_uid == 0

@@ -117,7 +117,11 @@ def test_the_master_may_hold_four_capabilities_and_chown_for_a_foreign_owner(
     held = MASTER_MASK | 1 << number
     sets = {**GOOD.processes[0].capabilities, "CapPrm": held}
     facts = with_master(GOOD, capabilities=sets)
-    facts = replace(facts, socket=replace(GOOD.socket, uid=owner))
+    facts = replace(
+        facts,
+        socket=replace(GOOD.socket, uid=owner),
+        wanted=replace(GOOD.wanted, owner=owner),
+    )
     assert judge(facts).passed == (verdict == "ok")
 
 
@@ -150,9 +154,23 @@ def test_a_member_of_nginxs_group_leaves_it(database, remedy):
 
 def test_a_socket_of_the_applications_own_group_becomes_nginxs():
     facts = replace(GOOD, socket=replace(GOOD.socket, gid=APP))
-    found = only(facts)
-    assert (found.check, found.subject) == ("other groups", "supervisor, worker 1-2")
-    assert found.remedy == f"chgrp www-data {SOCKET}"
+    by_check = {each.check: each for each in judge(facts).findings}
+    assert set(by_check) == {"socket", "other groups"}
+    assert by_check["other groups"].subject == "supervisor, worker 1-2"
+    assert {each.remedy for each in by_check.values()} == {f"chgrp www-data {SOCKET}"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "remedy"),
+    [
+        ({NGINX}, f"usermod --gid nogroup app && {RESTART}"),
+        ({APP}, f"leave out --group www-data, and {RESTART}"),
+    ],
+)
+def test_an_application_that_runs_in_nginxs_group_gets_another(groups, remedy):
+    facts = with_worker(GOOD, gids=(NGINX,) * 4, groups=(NGINX,))
+    found = only(replace(facts, account_groups={APP: frozenset(groups)}))
+    assert (found.check, found.remedy) == ("other groups", remedy)
 
 
 def tried(facts, **outcomes: str):
@@ -171,6 +189,7 @@ def test_a_worker_that_can_unlink_is_mended_at_the_directory():
 def test_a_worker_that_owns_the_socket():
     facts = replace(tried(GOOD, chmod="done", connect="done"), socket=replace(GOOD.socket, uid=APP))
     by_check = {each.check: each.remedy for each in judge(facts).findings}
+    assert by_check.pop("socket") == f"chown 0 {SOCKET}"
     assert by_check == dict.fromkeys(("can chmod", "can connect"), f"chown root {SOCKET}")
 
 
@@ -239,6 +258,11 @@ AROUND = [
     (socket(has_access_list=True), "socket", "access control list", f"setfacl -b {SOCKET}"),
     (replace(GOOD, wanted=replace(GOOD.wanted, group=5)), "socket", "gid 33, not 5",
      f"chgrp 5 {SOCKET}"),
+    (socket(uid=7), "socket", "belongs to 7, neither the master nor Nginx", f"chown 0 {SOCKET}"),
+    (socket(gid=7), "socket", "lets the group 7 connect, which isn't known to be Nginx's",
+     f"chgrp www-data {SOCKET}"),
+    (replace(socket(gid=7), wanted=replace(GOOD.wanted, nginx_gids={})), "socket", "group 7",
+     "udsrv audit --socket-group 7 ..."),
     (replace(GOOD, listening=False), "socket", "nobody listens", RESTART),
     (replace(GOOD, directories=(directory("/run", 0o777),)), "directories", "by everybody",
      "chmod go-w /run"),
@@ -264,6 +288,19 @@ def test_what_is_around_the_processes(facts, check, words, remedy):
     assert words in found.fact
     assert remedy in found.remedy
     assert not report.passed
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        socket(uid=NGINX),
+        socket(gid=0),
+        socket(gid=7, mode=stat.S_IFSOCK | 0o600),
+        replace(socket(uid=7, gid=8), wanted=replace(GOOD.wanted, owner=7, group=8)),
+    ],
+)
+def test_an_owner_and_a_group_that_are_safe_or_named_are_no_fault(facts):
+    assert judge(facts).passed
 
 
 def test_a_sticky_directory_of_roots_may_be_everybodys():

@@ -165,3 +165,11 @@ class Facts:
     def master(self) -> Process | None:
         """The process above all others."""
         return next((each for each in self.processes if each.role == "master"), None)
+
+    def user(self, uid: int) -> str:
+        """Return the account's name, or its number."""
+        return self.names.get(f"u{uid}", str(uid))
+
+    def group(self, gid: int) -> str:
+        """Return the group's name, or its number."""
+        return self.names.get(f"g{gid}", str(gid))

@@ -64,9 +64,7 @@ def _surroundings(facts: Facts) -> Iterator[str]:
     live = facts.socket
     owner = ""
     if live is not None:
-        user = facts.names.get(f"u{live.uid}", str(live.uid))
-        group = facts.names.get(f"g{live.gid}", str(live.gid))
-        owner = f" {user}:{group} {live.permissions}"
+        owner = f" {facts.user(live.uid)}:{facts.group(live.gid)} {live.permissions}"
     yield f"{'socket':<{_LABEL}}{escaped(facts.wanted.socket)}{owner or ' (not there)'}"
     above = " ".join(f"{each.path} {each.permissions}" for each in facts.directories)
     yield f"{'directories':<{_LABEL}}{escaped(above)}"

@@ -44,11 +44,7 @@ def _socket(facts: Facts) -> Iterator[Finding]:
         who = "every local user may connect" if mode & 0o002 else f"not {wanted.mode:04o}"
         fact = f"has mode {mode:04o}: {who}"
         yield Finding("socket", wanted.socket, "fail", fact, close_socket_mode(facts))
-    for kind, want, have in (("chown", wanted.owner, live.uid), ("chgrp", wanted.group, live.gid)):
-        if want not in (None, have):
-            what = "uid" if kind == "chown" else "gid"
-            fact = f"has {what} {have}, not {want} as the settings say"
-            yield Finding("socket", wanted.socket, "fail", fact, f"{kind} {want} {path}")
+    yield from _ownership(facts, live)
     if live.has_access_list:
         fact = "has an access control list, which lets others connect than owner and group"
         yield Finding("socket", wanted.socket, "fail", fact, f"setfacl -b {path}")
@@ -57,6 +53,35 @@ def _socket(facts: Facts) -> Iterator[Finding]:
         yield Finding("socket", wanted.socket, "unknown", fact, "modprobe unix_diag")
     elif not facts.listening:
         yield Finding("socket", wanted.socket, "fail", "nobody listens there", restart(facts))
+
+
+def _ownership(facts: Facts, live: File) -> Iterator[Finding]:
+    """Yield a finding for an owner or a group that the settings don't name, or that isn't safe."""
+    wanted, master = facts.wanted, facts.master
+    path = shlex.quote(wanted.socket)
+    for command, kind, want, have in (
+        ("chown", "uid", wanted.owner, live.uid),
+        ("chgrp", "gid", wanted.group, live.gid),
+    ):
+        if want not in (None, have):
+            fact = f"has {kind} {have}, not {want} as the settings say"
+            yield Finding("socket", wanted.socket, "fail", fact, f"{command} {want} {path}")
+    master_uid = master.uids[1] if master else 0
+    if wanted.owner is None and live.uid not in {0, master_uid, *wanted.nginx_uids}:
+        name = facts.user(live.uid)
+        fact = f"belongs to {name}, neither the master nor Nginx, who can open it to everybody"
+        yield Finding("socket", wanted.socket, "fail", fact, f"chown {master_uid} {path}")
+    master_gid = master.gids[1] if master else 0
+    if (
+        wanted.group is None
+        and live.mode & stat.S_IWGRP
+        and live.gid not in {0, master_gid, *wanted.nginx_gids}
+    ):
+        name = facts.group(live.gid)
+        fact = f"lets the group {name} connect, which isn't known to be Nginx's"
+        nginx = next(iter(wanted.nginx_gids.values()), None)
+        remedy = f"chgrp {nginx} {path}" if nginx else f"udsrv audit --socket-group {name} ..."
+        yield Finding("socket", wanted.socket, "fail", fact, remedy)
 
 
 def _processes(facts: Facts) -> Iterator[Finding]:

@@ -40,18 +40,10 @@ def _root_serves(facts: Facts) -> bool:
     return facts.master is None or facts.master.uids[1] == 0
 
 
-def _user(facts: Facts, uid: int) -> str:
-    return facts.names.get(f"u{uid}", str(uid))
-
-
-def _group(facts: Facts, gid: int) -> str:
-    return facts.names.get(f"g{gid}", str(gid))
-
-
 def _ids(process: Process, facts: Facts) -> Judgement:
     uids, gids = set(process.uids), set(process.gids)
     uid, gid = process.uids[1], process.gids[1]
-    cell = f"{_user(facts, uid)}:{_group(facts, gid)} ({uid}:{gid})"
+    cell = f"{facts.user(uid)}:{facts.group(gid)} ({uid}:{gid})"
     if len(uids) > 1 or len(gids) > 1:
         cell = f"uids {' '.join(map(str, process.uids))}, gids {' '.join(map(str, process.gids))}"
     if _is_master(process):
@@ -63,23 +55,23 @@ def _ids(process: Process, facts: Facts) -> Judgement:
         fact = f"can change between ids: {cell}"
     elif facts.master is not None and uid == facts.master.uids[1]:
         fact = (
-            f"runs as {_user(facts, uid)}, as the master does, and can do all that the master can"
+            f"runs as {facts.user(uid)}, as the master does, and can do all that the master can"
         )
         remedy = f"kill -TERM {facts.master.pid}, and start udsrv as root with --user"
     elif uid in facts.wanted.nginx_uids:
-        fact = f"runs as {_user(facts, uid)}, which is Nginx's user too"
+        fact = f"runs as {facts.user(uid)}, which is Nginx's user too"
         remedy = (
             f"useradd --system --user-group udsrv, then restart with --user udsrv: {restart(facts)}"
         )
     elif facts.wanted.user not in (None, uid):
-        fact = f"runs as uid {uid}, not as {_user(facts, facts.wanted.user or 0)} of the settings"
+        fact = f"runs as uid {uid}, not as {facts.user(facts.wanted.user or 0)} of the settings"
     return Judgement(cell, "fail" if fact else "ok", fact, remedy)
 
 
 def _groups(process: Process, facts: Facts) -> Judgement:
     uid, gid = process.uids[1], process.gids[1]
     others = sorted(set(process.groups) - {gid})
-    cell = " ".join(_group(facts, each) for each in others) or "none"
+    cell = " ".join(facts.group(each) for each in others) or "none"
     if _is_master(process):
         return Judgement(cell)
     everything = {*others, *process.gids}
@@ -88,21 +80,23 @@ def _groups(process: Process, facts: Facts) -> Judgement:
     for forbidden, whose in ((_socket_gid(facts), "the socket's"), (None, "Nginx's")):
         gids = {forbidden} if forbidden is not None else set(facts.wanted.nginx_gids)
         for each in sorted(gids & everything):
-            name = _group(facts, each)
+            name = facts.group(each)
             fact = f"is in {whose} group, {name}: it can connect to the socket that it serves"
             if each == gid:
                 nginx = next(iter(facts.wanted.nginx_gids.values()), "NGINX'S GROUP")
                 remedy = f"chgrp {nginx} {shlex.quote(facts.wanted.socket)}"
                 if each in facts.wanted.nginx_gids:
-                    remedy = f"usermod --gid nogroup {_user(facts, uid)} && {restart(facts)}"
+                    remedy = f"usermod --gid nogroup {facts.user(uid)} && {restart(facts)}"
+                    if each not in facts.account_groups.get(uid, {each}):
+                        remedy = f"leave out --group {name}, and {restart(facts)}"
             else:
-                remedy = f"gpasswd -d {_user(facts, uid)} {name} && {restart(facts)}"
+                remedy = f"gpasswd -d {facts.user(uid)} {name} && {restart(facts)}"
                 if each not in facts.account_groups.get(uid, {each}):
                     remedy = restart(facts)
             return Judgement(cell, "fail", fact, remedy)
     more = set(others) - facts.account_groups.get(uid, frozenset(others))
     if more:
-        names = " ".join(_group(facts, each) for each in sorted(more))
+        names = " ".join(facts.group(each) for each in sorted(more))
         return Judgement(cell, "fail", f"has groups that its account hasn't: {names}")
     return Judgement(cell)
 
