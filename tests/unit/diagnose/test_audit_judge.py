@@ -219,6 +219,14 @@ def test_what_a_worker_can_write(file, verdict, outcome, remedy):
     )
 
 
+def test_a_domain_is_not_taken_for_a_defence():
+    facts = writable(plain("/etc/x", 0o666), "fail")
+    assert only(facts).fact == "may by its ids write /etc/x (the machine's)"
+    outside = replace(with_worker(facts, landlocked=False), landlock_abi=4)
+    facts_said = {each.check: each.fact for each in judge(outside).findings}
+    assert facts_said["can write"] == "can write /etc/x (the machine's)"
+
+
 def test_what_could_not_be_seen_is_unknown_and_does_not_pass():
     facts = with_worker(GOOD, descriptors=None, landlocked=None, ports=None)
     facts = replace(facts, attempts={}, stranger=Attempts(refused="EPERM"))

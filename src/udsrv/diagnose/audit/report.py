@@ -24,7 +24,7 @@ _NARROWEST = 14
 def text_of(report: Report, *, width: int) -> str:
     """Return the table, what is around it, and a line for everything that isn't right."""
     facts = report.facts
-    lines = [*_table(report, width), "", *_surroundings(facts), ""]
+    lines = [*_table(report, width), "", *_notes(facts), *_surroundings(facts), ""]
     for each in report.findings:
         mark = each.verdict.upper() if each.verdict == "fail" else each.verdict
         fix = f"; fix: {each.remedy}" if each.remedy else ""
@@ -58,6 +58,15 @@ def _table(report: Report, width: int) -> Iterator[str]:
             parts = [each[line] if line < len(each) else "" for each in wrapped]
             columns = "  ".join(f"{part:<{size}}" for part, size in zip(parts, widths, strict=True))
             yield f"{name if line == 0 else '':<{_LABEL}}{columns}"
+
+
+def _notes(facts: Facts) -> Iterator[str]:
+    if any(each.landlocked for each in facts.processes):
+        yield (
+            "What can be written and connected to is what ids and mounts allow. Landlock allows"
+            " less: no kernel shows what."
+        )
+        yield ""
 
 
 def _surroundings(facts: Facts) -> Iterator[str]:

@@ -255,7 +255,9 @@ def _can_write(process: Process, facts: Facts) -> Judgement:
         for each in wrong[:_MOST_SHOWN]
     )
     remedy = " && ".join(dict.fromkeys(remedies))
-    return Judgement(cell, verdict, f"can write {named}", remedy)
+    # A domain is proven, and not what it forbids: that is never taken for a defence.
+    fact = f"may by its ids write {named}" if process.landlocked else f"can write {named}"
+    return Judgement(cell, verdict, fact, remedy)
 
 
 def _other_sockets(process: Process, facts: Facts) -> Judgement:
