@@ -250,6 +250,15 @@ def test_what_the_kernel_cannot_do_is_listed(abi, gaps):
     assert sum(each.fact.count("(Landlock ABI") for each in found) == gaps
 
 
+def test_what_succeeds_on_an_older_kernel_is_named():
+    fact = only(replace(GOOD, landlock_abi=6)).fact
+    assert fact.endswith("; of docs/known-attacks.md succeed: connect-others-socket")
+    facts = replace(with_worker(GOOD, landlocked=False), landlock_abi=3)
+    (kernel,) = (each.fact for each in judge(facts).findings if each.check == "kernel")
+    assert "listen-on-port, listen-on-port-6, signal supervisor, " in kernel
+    assert "truncate-own-file" not in kernel
+
+
 def test_a_sandbox_that_is_off_is_named():
     facts = replace(with_worker(GOOD, seccomp=0), wanted=replace(GOOD.wanted, sandbox="off"))
     assert only(facts).remedy == f"take 'sandbox off' out of the settings, and {RESTART}"

@@ -10,6 +10,7 @@ import shlex
 import stat
 from collections.abc import Iterator
 
+from udsrv.diagnose.audit.attacks import succeeding
 from udsrv.diagnose.audit.facts import DONE, Facts, File
 from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, restart
 from udsrv.diagnose.audit.verdicts import Finding
@@ -206,4 +207,6 @@ def _kernel(facts: Facts) -> Iterator[Finding]:
     gaps = policy.gaps(abi, calls_denied=True, only_loopback=None)
     if gaps:
         fact = "; ".join(gap.text for gap in gaps)
+        if names := succeeding(abi):
+            fact += f"; of docs/known-attacks.md succeed: {', '.join(names)}"
         yield Finding("kernel", f"Linux {facts.kernel}", "warn", fact, "")
