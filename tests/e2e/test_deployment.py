@@ -15,6 +15,7 @@ from support.waiting import wait_for_end
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plain.py"
 SOCKET = "/run/app/app.sock"
 URL = "http://127.0.0.1/"
+AUDIT = ("/opt/udsrv/bin/udsrv", "audit", "--socket", SOCKET, "--user", "app", "--json")
 
 # The three commands of the README, and where this machine keeps application and environment.
 DEPLOY = f"""
@@ -85,8 +86,7 @@ def test_neither_nobody_nor_the_workers_user_can_connect(site, user):
 
 
 def test_the_audit_sees_the_unit_and_what_is_in_it(site):
-    command = ("/opt/udsrv/bin/udsrv", "audit", "--socket", SOCKET, "--user", "app", "--json")
-    seen = json.loads(site.try_run(*command).stdout)
+    seen = json.loads(site.try_run(*AUDIT).stdout)
     assert seen["unit"] == {"name": "app.service", "exposure": 2.1, "threshold": 3}
     assert [each["role"] for each in seen["processes"]] == ["master", "supervisor", "worker"]
     for process in seen["processes"]:
@@ -94,9 +94,25 @@ def test_the_audit_sees_the_unit_and_what_is_in_it(site):
         assert "/etc" not in process["writable"]
     failed = {each["check"] for each in seen["findings"] if each["verdict"] != "warn"}
     assert failed == set()
-    stricter = json.loads(site.try_run(*command, "--threshold", "2").stdout)
+    stricter = json.loads(site.try_run(*AUDIT, "--threshold", "2").stdout)
     (unit,) = (each for each in stricter["findings"] if each["check"] == "unit")
     assert unit["fact"] == "its exposure is 2.1 (OK), more than 2"
+
+
+def test_a_unit_that_was_opened_is_closed_by_what_the_audit_says(site):
+    opened = "[Service]\nProtectSystem=no\nProtectHome=no\nSystemCallFilter=\nPrivateTmp=no\n"
+    site.shell(
+        f"mkdir -p /etc/systemd/system/app.service.d &&"
+        f" printf '{opened}' > /etc/systemd/system/app.service.d/override.conf &&"
+        " systemctl daemon-reload"
+    )
+    seen = json.loads(site.try_run(*AUDIT).stdout)
+    (unit,) = (each for each in seen["findings"] if each["check"] == "unit")
+    assert unit["verdict"] == "fail"
+    assert unit["remedy"].startswith("systemctl revert app.service && udsrv gen-systemd ")
+    site.shell(f"PATH=/opt/udsrv/bin:$PATH; {unit['remedy']}")
+    assert json.loads(site.run(*AUDIT).stdout)["unit"]["exposure"] == 2.1
+    assert_serves(site)
 
 
 def test_the_unit_takes_nothing_away_that_the_drop_needs(site):

@@ -291,7 +291,11 @@ AROUND = [
     (replace(GOOD, executed=(plain("/c", 0o646),)), "read by root", "by everybody",
      "chmod go-w /c"),
     (replace(GOOD, unit=Unit("app.service", 3.1, "OK")), "unit", "3.1 (OK), more than 3",
-     "gen-systemd"),
+     f"udsrv gen-systemd --output / ... && systemctl daemon-reload && {RESTART}"),
+    (replace(GOOD, unit=Unit("a.service", 3.1, "OK", "udsrv gen-systemd --user app a:app", True)),
+     "unit", "3.1 (OK), more than 3",
+     "systemctl revert a.service && udsrv gen-systemd --output / --user app a:app"
+     " && systemctl daemon-reload && systemctl restart a.service"),
     (replace(GOOD, processes=(*GOOD.processes, process("stranger", 99, 1, 0, MASTER_MASK))),
      "processes", "isn't below the master", "kill -KILL 99"),
 ]  # fmt: skip

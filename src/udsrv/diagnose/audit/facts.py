@@ -123,6 +123,8 @@ class Unit:
     name: str
     exposure: float | None
     word: str
+    command: str = ""  # what has generated it, as its first line says
+    has_drop_ins: bool = False  # of ``systemctl edit``
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from udsrv.diagnose.audit.judge import Report
 from udsrv.diagnose.audit.rules_process import ROWS
 
 SCHEMA_VERSION = 1
+#: Of the generated unit, the greatest difference that a setting makes.
+EXPOSURE_WITHOUT_NETWORK = 1.2
 _LABEL = 16
 _NARROWEST = 14
 
@@ -83,6 +85,9 @@ def _surroundings(facts: Facts) -> Iterator[str]:
         exposure = "not known" if facts.unit.exposure is None else f"{facts.unit.exposure}"
         unit = f"{facts.unit.name}, exposure {exposure} {facts.unit.word}".rstrip()
     yield f"{'unit':<{_LABEL}}{escaped(unit)}"
+    if facts.unit is not None and facts.master is not None and facts.master.network is None:
+        step = "--network none, when it connects to Unix sockets alone:"
+        yield f"{'next step':<{_LABEL}}{step} exposure {EXPOSURE_WITHOUT_NETWORK}"
 
 
 def escaped(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from udsrv.diagnose.audit.attacks import succeeding
 from udsrv.diagnose.audit.facts import DONE, Facts, File
-from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, restart
+from udsrv.diagnose.audit.remedies import AS_ROOT, as_generated, close_socket_mode, restart
 from udsrv.diagnose.audit.verdicts import Finding
 from udsrv.sandbox import policy
 from udsrv.start.directories import who_may_write
@@ -195,11 +195,7 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         yield Finding("unit", unit.name, "unknown", fact, look)
     elif unit.exposure > facts.threshold:
         fact = f"its exposure is {unit.exposure} ({unit.word}), more than {facts.threshold:g}"
-        remedy = (
-            "udsrv gen-systemd --output / with the options of the first line of"
-            f" /etc/systemd/system/{unit.name}, systemctl daemon-reload && {restart(facts)}"
-        )
-        yield Finding("unit", unit.name, "fail", fact, remedy)
+        yield Finding("unit", unit.name, "fail", fact, as_generated(unit, restart(facts)))
 
 
 def _kernel(facts: Facts) -> Iterator[Finding]:
