@@ -221,10 +221,29 @@ def test_what_root_reads_and_others_can_write(server):
     secrets.write_text("A=1\n")
     secrets.chmod(0o666)
     seen = audit(server.socket, "--env-file", secrets)
-    assert seen.failed == {"read by root", "can write"}
+    assert seen.failed == {"read by root", "can write", "secrets"}
     mend(seen.finding("read by root", str(secrets))["remedy"])
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o644
-    assert audit(server.socket, "--env-file", secrets).failed == set()
+    # What is left of it: everybody can read.
+    for option in (("--env-file", secrets), ("--credential", f"key:{secrets}")):
+        secrets.chmod(0o644)
+        seen = audit(server.socket, *option)
+        assert seen.failed == {"secrets"}
+        mend(seen.finding("secrets")["remedy"])
+        assert audit(server.socket, *option).failed == set()
+
+
+def test_a_foreign_file_at_the_path(server):
+    foreign = server.directory / "run" / "foreign"
+    foreign.touch()
+    foreign.rename(server.socket)
+    server.log.wait_for("has been replaced by something that is not ours")
+    found = audit(server.socket).finding("socket")
+    assert found["fact"] == "isn't a socket"
+    mend(found["remedy"])
+    server.log.wait_for("was removed; it is back")
+    assert audit(server.socket).failed == set()
+    server.socket.with_name("app.sock.moved").unlink()
 
 
 def test_a_mode_that_is_not_that_of_the_settings(server):

@@ -290,6 +290,9 @@ AROUND = [
     (replace(GOOD, private=directory("/p", 0o750)), "directories", "mode 0750", "chmod 0700 /p"),
     (replace(GOOD, executed=(plain("/c", 0o646),)), "read by root", "by everybody",
      "chmod go-w /c"),
+    (replace(GOOD, secrets=(plain("/k", 0o640),)), "secrets", "mode 0640) is open to others",
+     "chown root /k && chmod 0600 /k"),
+    (replace(GOOD, secrets=(plain("/k", 0o600, 7),)), "secrets", "(uid 7", "chown root /k"),
     (replace(GOOD, unit=Unit("app.service", 3.1, "OK")), "unit", "3.1 (OK), more than 3",
      f"udsrv gen-systemd --output / ... && systemctl daemon-reload && {RESTART}"),
     (replace(GOOD, unit=Unit("a.service", 3.1, "OK", "udsrv gen-systemd --user app a:app", True)),
@@ -322,6 +325,16 @@ def test_what_is_around_the_processes(facts, check, words, remedy):
 )
 def test_an_owner_and_a_group_that_are_safe_or_named_are_no_fault(facts):
     assert judge(facts).passed
+
+
+@pytest.mark.parametrize(
+    ("lock_owner", "remedy"),
+    [(10, f"mv {SOCKET} {SOCKET}.moved"), (None, f"mv {SOCKET} {SOCKET}.moved && {RESTART}")],
+)
+def test_a_foreign_file_is_moved_and_a_master_that_runs_puts_its_socket_back(lock_owner, remedy):
+    facts = replace(GOOD, socket=plain(SOCKET), lock_owner=lock_owner)
+    facts = replace(facts, listening=False, processes=())
+    assert only(facts).remedy == remedy
 
 
 def test_a_sticky_directory_of_roots_may_be_everybodys():

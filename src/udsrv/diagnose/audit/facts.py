@@ -155,6 +155,8 @@ class Facts:
     directories: tuple[File, ...]  # above the socket, from / down
     private: File | None
     executed: tuple[File, ...]  # what root runs and reads, and the directories above
+    secrets: tuple[File, ...]  # files that nobody but root should know
+    lock_owner: int | None  # who holds the lock beside the socket: a server that runs
     processes: tuple[Process, ...]
     attempts: Mapping[int, Attempts]  # by pid
     stranger: Attempts  # as nobody

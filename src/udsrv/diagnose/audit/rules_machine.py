@@ -26,6 +26,7 @@ def machine_findings(facts: Facts) -> Iterator[Finding]:
     yield from _private(facts)
     yield from _others(facts)
     yield from _executed(facts)
+    yield from _secrets(facts)
     yield from _unit(facts)
     yield from _kernel(facts)
 
@@ -37,7 +38,9 @@ def _socket(facts: Facts) -> Iterator[Finding]:
         yield Finding("socket", wanted.socket, "fail", "isn't there", restart(facts))
         return
     if not stat.S_ISSOCK(live.mode):
-        remedy = f"mv {path} {path}.moved && {restart(facts)}"
+        remedy = f"mv {path} {path}.moved"
+        if facts.lock_owner is None:  # else the master puts the socket back by itself
+            remedy = f"{remedy} && {restart(facts)}"
         yield Finding("socket", wanted.socket, "fail", "isn't a socket", remedy)
         return
     mode = stat.S_IMODE(live.mode)
@@ -183,6 +186,17 @@ def _executed(facts: Facts) -> Iterator[Finding]:
     for each in facts.executed:
         if each.path not in above:
             yield from _open_to_others("read by root", each, 0, 0)
+
+
+def _secrets(facts: Facts) -> Iterator[Finding]:
+    if facts.master is not None and facts.master.uids[1] != 0:
+        return
+    for each in facts.secrets:
+        if each.uid or stat.S_IMODE(each.mode) & 0o077:
+            path = shlex.quote(each.path)
+            fact = f"(uid {each.uid}, gid {each.gid}, mode {each.permissions}) is open to others"
+            remedy = f"chown root {path} && chmod 0600 {path}"
+            yield Finding("secrets", each.path, "fail", fact, remedy)
 
 
 def _unit(facts: Facts) -> Iterator[Finding]:
