@@ -175,7 +175,11 @@ def own(shared_directory):
 
 
 def test_an_unhandled_refusal_is_followed_by_the_setting_that_would_have_allowed_it(serve, own):
-    server = serve("--network", "none")
+    written = make_directory_of(APP_USER, own.with_name("written"))
+    make_directory_of(APP_USER, own / "a b")
+    server = serve("--network", "none", "--write-path", str(written))
+    temporary = run_in_worker(server.socket, "import os; result = os.environ['TMPDIR']")
+    program = "#!/bin/sh\\n"
     for source, advice in (
         (
             f"open('{own}/public')",
@@ -200,11 +204,36 @@ def test_an_unhandled_refusal_is_followed_by_the_setting_that_would_have_allowed
             " writing too",
         ),
         (
+            f"os.mkdir('{own}/a b/c')",
+            f"{own}/a b/c is closed to the application; --write-path '{own}/a b' opens it for"
+            " writing",
+        ),
+        (
+            f"open('{temporary}/upload', 'w').close()\n"
+            f"os.rename('{temporary}/upload', '{own}/upload')",
+            f"{own}/upload is closed to the application; --write-path {own} opens it for writing",
+        ),
+        (
+            f"os.symlink('file', '{own}/link')",
+            f"{own}/link is closed to the application; --write-path {own} opens it for writing",
+        ),
+        *(
+            (
+                f"open('{directory}/run', 'w').write('{program}')\n"
+                f"os.chmod('{directory}/run', 0o700)\nsubprocess.run(['{directory}/run'])",
+                f"{directory}/run can't be run by the application, which may write it; {way}",
+            )
+            for directory, way in (
+                (temporary, "put it below the application, or below a --read-path"),
+                (written, f"--read-path {written} beside --write-path lets it be run"),
+            )
+        ),
+        (
             "socket.socket()",
             "--network none leaves Unix sockets only; give --network local or full",
         ),
     ):
-        assert request_of(server, f"import os, socket\n{source}") == 500
+        assert request_of(server, f"import os, socket, subprocess\n{source}") == 500
         server.log.wait_for(rf"\] error: sandbox: {re.escape(advice)}$")
 
 
