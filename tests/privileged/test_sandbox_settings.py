@@ -5,16 +5,17 @@ from __future__ import annotations
 import pwd
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from support import older_kernel
 from support.accounts import APP_USER
-from support.directories import make_directory_of, open_to_applications
+from support.directories import copy_readable, make_directory_of, open_to_applications
 from support.installations import make_environment, site_packages
 from support.remote import run_in_worker, start_in_worker
-from support.servers import UDSRV
+from support.servers import APPLICATIONS, UDSRV
 
 ATTEMPTS = """
 import errno, os, socket
@@ -253,6 +254,47 @@ def test_a_refusal_while_the_application_loads_is_explained_too(serve, own):
     status, log = refusal(server)
     assert status == 69
     assert f"error: sandbox: {own}/new is closed to the application; --write-path {own} " in log
+
+
+# ---- what check says -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def check(shared_directory):
+    """Return a function that runs ``udsrv check`` and returns what it says of writing."""
+    copy_readable(APPLICATIONS, shared_directory).rename(shared_directory / "app")
+
+    def run(*options: str, udsrv: Path = UDSRV) -> list[str]:
+        result = subprocess.run(
+            [udsrv, "check", "--socket", shared_directory / "app.sock", "--user", APP_USER]
+            + [*options, "remote:app"],
+            cwd=shared_directory / "app",
+            env={"PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [line for line in result.stdout.splitlines() if "writ" in line]
+
+    return run
+
+
+def test_check_prints_what_may_be_written_and_what_may_not(check, shared_directory):
+    data = make_directory_of(APP_USER, shared_directory / "data")
+    closed = make_directory_of("root", shared_directory / "closed")
+    refused, writes = check("--write-path", str(data), "--write-path", str(closed))
+    assert refused.startswith(f"--  sandbox      write_path: {closed} can't be written by uid ")
+    places = re.fullmatch(r"ok  writes       (.*); no other place", writes)[1].split(", ")
+    assert {"/dev/shm", str(data)} < set(places)
+    (temporary,) = set(places) - {"/dev/shm", str(data)}
+    assert Path(temporary).name.startswith("udsrv-tmpdir-")
+
+
+def test_check_claims_nothing_where_nothing_holds(check, on_abi):
+    assert "--  writes       whatever its user may: there is no Landlock here" in check(
+        udsrv=on_abi(0)
+    )
+    assert check("--sandbox", "off") == []
 
 
 # ---- modes ---------------------------------------------------------------------------------------
