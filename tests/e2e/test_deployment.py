@@ -111,7 +111,7 @@ def test_a_unit_that_was_opened_is_closed_by_what_the_audit_says(site):
     assert unit["verdict"] == "fail"
     assert unit["remedy"].startswith("systemctl revert app.service && udsrv gen-systemd ")
     site.shell(f"PATH=/opt/udsrv/bin:$PATH; {unit['remedy']}")
-    assert json.loads(site.run(*AUDIT).stdout)["unit"]["exposure"] == 2.1
+    assert json.loads(site.run(*AUDIT))["unit"]["exposure"] == 2.1
     assert_serves(site)
 
 

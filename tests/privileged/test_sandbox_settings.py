@@ -265,9 +265,9 @@ def check(shared_directory):
     copy_readable(APPLICATIONS, shared_directory).rename(shared_directory / "app")
 
     def run(*options: str, udsrv: Path = UDSRV) -> list[str]:
+        given = ["--socket", shared_directory / "app.sock", "--user", APP_USER, *options]
         result = subprocess.run(
-            [udsrv, "check", "--socket", shared_directory / "app.sock", "--user", APP_USER]
-            + [*options, "remote:app"],
+            [udsrv, "check", *given, "remote:app"],
             cwd=shared_directory / "app",
             env={"PATH": "/usr/bin:/bin"},
             capture_output=True,

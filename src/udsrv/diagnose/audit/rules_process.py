@@ -54,9 +54,7 @@ def _ids(process: Process, facts: Facts) -> Judgement:
     elif len(uids) > 1 or len(gids) > 1:
         fact = f"can change between ids: {cell}"
     elif facts.master is not None and uid == facts.master.uids[1]:
-        fact = (
-            f"runs as {facts.user(uid)}, as the master does, and can do all that the master can"
-        )
+        fact = f"runs as {facts.user(uid)}, as the master does, and can do all that the master can"
         remedy = f"kill -TERM {facts.master.pid}, and start udsrv as root with --user"
     elif uid in facts.wanted.nginx_uids:
         fact = f"runs as {facts.user(uid)}, which is Nginx's user too"
