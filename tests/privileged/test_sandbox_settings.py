@@ -112,7 +112,10 @@ def test_a_named_path_that_is_missing_is_a_mistake(serve, shared_directory, sett
     flag, path = "--" + setting.replace("_", "-"), shared_directory / "missing"
     code, log = refusal(serve(flag, str(path), ready=False))
     assert code == 78
-    assert f"[supervisor] error: {setting}: {path}: No such file or directory" in log
+    assert (
+        f"[supervisor] error: {setting}: {path}: No such file or directory (from {flag});"
+        " it must exist, below directories that uid "
+    ) in log
 
 
 def test_an_application_that_is_preloaded_is_in_the_sandbox_too(serve, shared_directory):
