@@ -10,6 +10,7 @@ import pytest
 from support.audited import (
     APP,
     DEV_NULL,
+    LOG,
     MASTER_MASK,
     NGINX,
     SOCKET,
@@ -89,6 +90,14 @@ def test_a_worker_that_is_wrong_fails_alone_and_a_restart_mends_it(change, check
 @pytest.mark.parametrize("held", [OWN, MEMORY, replace(DEV_NULL, reads=True, writes=True)])
 def test_a_descriptor_that_the_user_could_have_opened_is_no_fault(held):
     assert judge(with_worker(GOOD, descriptors=(DEV_NULL, held))).passed
+
+
+def test_a_file_among_the_devices_is_a_file_and_shows_no_name():
+    shared = replace(OWN, target="/dev/shm/psm_1a2b3c")
+    report = judge(with_worker(GOOD, descriptors=(DEV_NULL, LOG, shared)))
+    assert report.passed
+    assert "/dev/null, file" in report.columns[-1].cells
+    assert [column.title for column in report.columns] == ["master", "supervisor", "worker 1-2"]
 
 
 def test_the_access_log_may_be_held():

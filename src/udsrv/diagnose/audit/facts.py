@@ -29,9 +29,14 @@ class Descriptor:
     writes: bool
 
     @property
+    def is_device(self) -> bool:
+        """It is a device, wherever its file lies."""
+        return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)
+
+    @property
     def kind(self) -> str:
         """A word for the table, which must not vary with the names of temporary files."""
-        if self.target.startswith("/dev/"):
+        if self.is_device:
             return self.target
         if self.target.startswith("anon_inode:"):
             return self.target.removeprefix("anon_inode:").strip("[]")

@@ -193,7 +193,7 @@ def _descriptors(process: Process, facts: Facts) -> Judgement:
 
 def _is_foreign(each: Descriptor, process: Process, facts: Facts) -> bool:
     """Tell whether the process holds more of a file or device than its ids would give it."""
-    if not (stat.S_ISREG(each.mode) or stat.S_ISDIR(each.mode) or _is_device(each)):
+    if not (stat.S_ISREG(each.mode) or stat.S_ISDIR(each.mode) or each.is_device):
         return False
     if not each.target.startswith("/") or each.target.startswith("/memfd:"):
         return False
@@ -204,10 +204,6 @@ def _is_foreign(each: Descriptor, process: Process, facts: Facts) -> bool:
     shift = 6 if each.uid == process.uids[1] else 3 if _in(each.gid, process) else 0
     needed = 4 * each.reads | 2 * each.writes
     return (each.mode >> shift & needed) != needed
-
-
-def _is_device(each: Descriptor) -> bool:
-    return stat.S_ISCHR(each.mode) or stat.S_ISBLK(each.mode)
 
 
 def _in(gid: int, process: Process) -> bool:
