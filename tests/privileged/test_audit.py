@@ -340,6 +340,23 @@ def test_a_descriptor_of_roots_and_a_port_in_a_worker(start_udsrv, shared_direct
         assert audit(server.socket).failed == set()
 
 
+START_A_PROGRAM = """
+import subprocess, sys
+pipe = subprocess.PIPE
+sys.started = subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, stderr=pipe)
+result = sys.started.pid
+"""
+
+
+def test_a_program_that_a_worker_has_started(start_udsrv):
+    server = start_udsrv("remote:app", "--user", APP_USER)
+    pid = run_in_worker(server.socket, START_A_PROGRAM)
+    seen = audit(server.socket)
+    assert seen.code == 0
+    assert [each["pid"] for each in seen.processes("descendant")] == [pid]
+    assert seen.finding("dumpable")["verdict"] == "warn"
+
+
 def test_a_worker_that_has_made_itself_dumpable(start_udsrv):
     server = start_udsrv("remote:app", "--user", APP_USER)
     run_in_worker(server.socket, "import ctypes\nresult = ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)")

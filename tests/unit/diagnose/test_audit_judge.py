@@ -236,6 +236,36 @@ def test_a_domain_is_not_taken_for_a_defence():
     assert facts_said["can write"] == "can write /etc/x (the machine's)"
 
 
+@pytest.mark.parametrize(("landlocked", "passed"), [(True, True), (False, False)])
+def test_what_a_worker_has_started_is_in_its_domain(landlocked, passed):
+    """A program with pipes alone holds nothing that could show it."""
+    facts = with_worker(GOOD, landlocked=landlocked)
+    below = [
+        replace(process("descendant", pid, parent, APP), landlocked=None)
+        for pid, parent in ((14, 13), (15, 14))
+    ]
+    below_attempts = dict.fromkeys((14, 15), attempts("EACCES"))
+    facts = replace(
+        facts,
+        processes=(*facts.processes, *below),
+        attempts={**facts.attempts, **below_attempts},
+    )
+    assert judge(facts).passed == passed
+    cells = {column.title: column.cells for column in judge(facts).columns}
+    assert ("yes (inherited)" in cells["descendant 1-2"]) == passed
+
+
+def test_a_program_that_the_application_has_started_is_warned_of_without_a_remedy():
+    below = replace(process("descendant", 14, 13, APP), dumpable=True)
+    facts = replace(
+        GOOD,
+        processes=(*GOOD.processes, below),
+        attempts={**GOOD.attempts, 14: attempts("EACCES")},
+    )
+    found = only(facts)
+    assert (found.check, found.verdict, found.remedy) == ("dumpable", "warn", "")
+
+
 def test_what_could_not_be_seen_is_unknown_and_does_not_pass():
     facts = with_worker(GOOD, descriptors=None, landlocked=None, ports=None)
     facts = replace(facts, attempts={}, stranger=Attempts(refused="EPERM"))

@@ -153,6 +153,8 @@ def _landlock(process: Process, facts: Facts) -> Judgement:
         return Judgement("yes (proven)")
     if _is_master(process):
         return Judgement("none")
+    if process.role == "descendant" and _is_below_a_domain(process, facts):
+        return Judgement("yes (inherited)")
     if facts.landlock_abi == 0:
         fact = "this kernel has no Landlock, so only ids keep it from files"
         return Judgement("none", "warn", fact, "add landlock to lsm= on the kernel's command line")
@@ -167,15 +169,25 @@ def _landlock(process: Process, facts: Facts) -> Judgement:
     return Judgement("not proven", "fail", fact, seal(facts))
 
 
+def _is_below_a_domain(process: Process, facts: Facts) -> bool:
+    """Tell whether what it descends from is in a domain, which no child leaves. landlock(7)."""
+    by_pid = {each.pid: each for each in facts.processes}
+    above = by_pid.get(process.parent)
+    while above is not None and above.role == "descendant" and not above.landlocked:
+        above = by_pid.get(above.parent)
+    return above is not None and bool(above.landlocked)
+
+
 def _dumpable(process: Process, facts: Facts) -> Judgement:
     if process.dumpable is None:
         return Judgement("-")
     if not process.dumpable or _is_master(process):
         return Judgement("yes" if process.dumpable else "no")
     fact = "another process of its user can read its memory and take its descriptors"
-    # What the application itself has started is a program of its own.
-    verdict = "warn" if process.role == "descendant" else "fail"
-    return Judgement("yes", verdict, fact)
+    if process.role == "descendant":
+        # exec made it so, and no setting of ours changes that.
+        return Judgement("yes", "warn", f"{fact}; it is a program that the application has started")
+    return Judgement("yes", "fail", fact)
 
 
 def _descriptors(process: Process, facts: Facts) -> Judgement:
