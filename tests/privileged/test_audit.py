@@ -436,6 +436,20 @@ def test_a_server_that_was_not_started_by_root(start_udsrv):
     assert own.finding("descriptors")["verdict"] == "unknown"
 
 
+def test_logs_that_were_given_on_purpose(start_udsrv, shared_directory):
+    (shared_directory / "log").mkdir()
+    (shared_directory / "link").symlink_to("log")
+    for options in (
+        ("--access-logfile", "-"),
+        ("--access-logfile", f"{shared_directory}/link/access.log"),
+        ("--preload",),
+    ):
+        server = start_udsrv("remote:app", "--user", APP_USER, *options)
+        server.log.path.chmod(0o600)
+        assert audit(server.socket, *options).failed == set()
+        assert server.stop() == 0
+
+
 def confined(directory: Path, wrapper: str) -> Path:
     """Return a program that runs udsrv as ``wrapper`` says."""
     program = directory / "confined"

@@ -105,6 +105,24 @@ def test_the_access_log_may_be_held():
     assert judge(replace(facts, wanted=replace(GOOD.wanted, access_log="/secret"))).passed
 
 
+@pytest.mark.parametrize(
+    ("role", "access_log", "passed"),
+    [("worker", None, False), ("worker", "-", True), ("supervisor", None, True)],
+)
+def test_where_the_log_goes_may_be_held_by_whom_it_was_given(role, access_log, passed):
+    pid = {"supervisor": 11, "worker": 13}[role]
+    held = replace(LOG, number=6)
+    facts = replace(
+        GOOD,
+        wanted=replace(GOOD.wanted, access_log=access_log),
+        processes=tuple(
+            replace(each, descriptors=(DEV_NULL, held)) if each.pid == pid else each
+            for each in GOOD.processes
+        ),
+    )
+    assert judge(facts).passed == passed
+
+
 def test_a_port_is_mended_by_the_end_of_who_listens():
     found = only(with_worker(GOOD, ports=("tcp 8000",)))
     assert (found.check, found.remedy) == ("network", "kill -TERM 13")

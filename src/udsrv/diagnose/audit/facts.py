@@ -142,7 +142,7 @@ class Wanted:
     owner: int | None
     group: int | None
     user: int | None
-    access_log: str | None
+    access_log: str | None  # without links; "-": standard output
     sandbox: str
     nginx_uids: frozenset[int]
     nginx_gids: Mapping[int, str]

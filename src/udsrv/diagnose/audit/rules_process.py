@@ -211,7 +211,11 @@ def _is_foreign(each: Descriptor, process: Process, facts: Facts) -> bool:
         return False
     if each.target == facts.wanted.access_log:  # root opens it and hands the descriptor down
         return False
-    if each.number <= 2 and _is_the_masters(each, facts):  # where the log goes
+    if _is_where_the_log_goes(each, facts) and (
+        each.number <= 2
+        or process.role == "supervisor"  # keeps it elsewhere while it preloads the application
+        or facts.wanted.access_log == "-"
+    ):
         return False
     shift = 6 if each.uid == process.uids[1] else 3 if _in(each.gid, process) else 0
     needed = 4 * each.reads | 2 * each.writes
@@ -222,7 +226,7 @@ def _in(gid: int, process: Process) -> bool:
     return gid == process.gids[1] or gid in process.groups
 
 
-def _is_the_masters(each: Descriptor, facts: Facts) -> bool:
+def _is_where_the_log_goes(each: Descriptor, facts: Facts) -> bool:
     held = (facts.master.descriptors or ()) if facts.master else ()
     return any(other.number <= 2 and other.identity == each.identity for other in held)
 

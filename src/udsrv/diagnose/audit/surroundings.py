@@ -220,11 +220,15 @@ def wanted_of(settings: Settings) -> Wanted:
         owner=uid("socket_owner"),
         group=group_id,
         user=uid("user"),
-        access_log=settings.access_logfile,
+        access_log=_real(settings.access_logfile),
         sandbox=settings.sandbox,
         nginx_uids=frozenset(nginx_uids),
         nginx_gids=nginx_gids,
     )
+
+
+def _real(log: str | None) -> str | None:
+    return log if log in (None, "-") else os.path.realpath(log)
 
 
 def account_groups(uids: Iterable[int]) -> dict[int, frozenset[int]]:
