@@ -402,7 +402,7 @@ def test_an_application_that_owns_its_socket(start_udsrv):
 
 def test_a_server_without_its_sandbox(start_udsrv):
     server = start_udsrv("remote:app", "--user", APP_USER, "--sandbox", "off")
-    seen = audit(server.socket, "--sandbox", "off")
+    seen = audit(server.socket)
     assert seen.failed == {"seccomp", "landlock"}
     for check in seen.failed:
         found = seen.finding(check)
