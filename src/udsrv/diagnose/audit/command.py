@@ -15,7 +15,7 @@ from udsrv.config.model import DEFAULT, Settings
 from udsrv.diagnose.audit import surroundings
 from udsrv.diagnose.audit.attempts import attempt, attempts_of
 from udsrv.diagnose.audit.child import Likeness
-from udsrv.diagnose.audit.facts import Attempts, Facts, File, Place, Process, Unit, Wanted
+from udsrv.diagnose.audit.facts import Attempts, Facts, File, Process, Unit, Wanted
 from udsrv.diagnose.audit.judge import judge
 from udsrv.diagnose.audit.places import places
 from udsrv.diagnose.audit.processes import lock_owner, read_processes
@@ -143,8 +143,7 @@ def _code(settings: Settings, processes: Iterable[Process]) -> tuple[str, ...]:
 
 def _as_stranger(live: File | None) -> Attempts:
     ids = (_NOBODY,) * 3
-    none: tuple[Place, ...] = ()
-    return attempt(Likeness(ids, ids, (), 0, None), live, none)
+    return attempt(Likeness(ids, ids, (), 0, None), live, ())
 
 
 def _names(processes: Iterable[Process], socket: File | None, wanted: Wanted) -> dict[str, str]:

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from udsrv.config.model import DEFAULT, Settings
-from udsrv.diagnose.audit.attempts import file_of
 from udsrv.diagnose.audit.child import ask_child, enter
 from udsrv.diagnose.audit.facts import File, Process, Unit, Wanted
 from udsrv.diagnose.audit.listening import listener_of
+from udsrv.diagnose.audit.writable import file_of
 from udsrv.errors import UdsrvError
 from udsrv.start.accounts import NGINX_NAMES, group, group_name, user, user_name
 
