@@ -11,6 +11,7 @@ _SIGNALS = (
 
 #: By the version of Landlock that refuses them.
 REFUSED_SINCE = {
+    1: ("files-of-its-user", "look-into-neighbour"),  # whole rows of the table there
     3: ("truncate-own-file",),
     4: ("listen-on-port", "listen-on-port-6"),
     6: (
