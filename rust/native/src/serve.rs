@@ -16,7 +16,7 @@ use crate::access_log::{AccessLog, Pen};
 use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
-use crate::environ::{Common, Environ};
+use crate::environ::Environ;
 use crate::exchange::{Ended, Exchange, Request, Trouble};
 use crate::file::FileWrapper;
 use crate::input::{Input, Stream};
@@ -25,6 +25,7 @@ use crate::python;
 use crate::reply::{Failure, Fault};
 use crate::response::Refusal;
 use crate::start_response::Callables;
+use crate::template::Common;
 
 /// A body in several pieces up to this size is put together and sent at once.
 const JOINED_BODY_BYTES: usize = 64 * 1024;
@@ -600,9 +601,7 @@ fn joined<'py>(items: impl Iterator<Item = Bound<'py, PyAny>>) -> Result<Option<
 
 /// Whether `len()` of the result is 1, if it has one.
 fn has_one_item(result: &Bound<'_, PyAny>) -> bool {
-    let py = result.py();
-    let has_length = result.get_type().hasattr(intern!(py, "__len__"));
-    has_length.is_ok_and(|has_length| has_length) && result.len().is_ok_and(|len| len == 1)
+    python::has_length(result) && result.len().is_ok_and(|len| len == 1)
 }
 
 /// Call the result's `close`, if it has one: PEP 3333 wants that however the request ends.
