@@ -70,12 +70,13 @@ def _ownership(facts: Facts, live: File) -> Iterator[Finding]:
         if want not in (None, have):
             fact = f"has {kind} {have}, not {want} as the settings say"
             yield Finding("socket", wanted.socket, "fail", fact, f"{command} {want} {path}")
-    master_uid = master.uids[1] if master else 0
+    if master is None:  # whose it should be isn't known
+        return
+    master_uid, master_gid = master.uids[1], master.gids[1]
     if wanted.owner is None and live.uid not in {0, master_uid, *wanted.nginx_uids}:
         name = facts.user(live.uid)
         fact = f"belongs to {name}, neither the master nor Nginx, who can open it to everybody"
         yield Finding("socket", wanted.socket, "fail", fact, f"chown {master_uid} {path}")
-    master_gid = master.gids[1] if master else 0
     if (
         wanted.group is None
         and live.mode & stat.S_IWGRP
