@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from apps.attacker.registry import ATTACKS, Means
+from udsrv.diagnose.audit.attacks import REFUSED_SINCE, succeeding
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "known-attacks.md").read_text()
@@ -59,6 +60,14 @@ def attacks_that(*means: Means) -> set[str]:
 def test_what_an_older_kernel_lets_succeed_is_listed(abi):
     (row,) = re.findall(rf"^\| Landlock ABI {abi}, [^|]+\| (.*) \|$", TEXT, re.MULTILINE)
     assert listed(row) == attacks_that(Means[f"LANDLOCK_{abi}"])
+
+
+def test_what_an_older_kernel_lets_succeed_is_what_the_audit_prints():
+    by_abi = {abi: set(names) for abi, names in REFUSED_SINCE.items()}
+    assert {f"`{name}`" for name in by_abi.pop(1)} < {row[0] for row in ROWS}
+    assert by_abi == {abi: attacks_that(Means[f"LANDLOCK_{abi}"]) for abi in (3, 4, 6, 9)}
+    assert set(succeeding(2)) == set().union(*by_abi.values())
+    assert succeeding(9) == ()
 
 
 def test_what_nothing_refuses_is_listed():

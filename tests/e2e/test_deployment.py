@@ -11,17 +11,23 @@ import pytest
 from support.machine import Machine
 from support.processes import status_of
 from support.waiting import wait_for_end
+from udsrv.diagnose.audit.report import EXPOSURE_WITHOUT_NETWORK
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plain.py"
 SOCKET = "/run/app/app.sock"
 URL = "http://127.0.0.1/"
+GENERATE = (
+    f"cd /srv/app && /opt/udsrv/bin/udsrv gen-systemd --socket {SOCKET} --user app --output /"
+)
+RESTART = "systemctl daemon-reload && systemctl restart app"
+AUDIT = ("/opt/udsrv/bin/udsrv", "audit", "--socket", SOCKET, "--user", "app", "--json")
 
 # The three commands of the README, and where this machine keeps application and environment.
 DEPLOY = f"""
 cd /srv/app
 PATH=/opt/udsrv/bin:$PATH
 udsrv gen-nginx --socket {SOCKET} --server-name 127.0.0.1 --output /
-udsrv gen-systemd --socket {SOCKET} --user app --output / plain:app
+{GENERATE} plain:app
 systemd-sysusers && systemctl enable --now app && systemctl reload nginx
 """
 
@@ -85,8 +91,7 @@ def test_neither_nobody_nor_the_workers_user_can_connect(site, user):
 
 
 def test_the_audit_sees_the_unit_and_what_is_in_it(site):
-    command = ("/opt/udsrv/bin/udsrv", "audit", "--socket", SOCKET, "--user", "app", "--json")
-    seen = json.loads(site.try_run(*command).stdout)
+    seen = json.loads(site.try_run(*AUDIT).stdout)
     assert seen["unit"] == {"name": "app.service", "exposure": 2.1, "threshold": 3}
     assert [each["role"] for each in seen["processes"]] == ["master", "supervisor", "worker"]
     for process in seen["processes"]:
@@ -94,9 +99,38 @@ def test_the_audit_sees_the_unit_and_what_is_in_it(site):
         assert "/etc" not in process["writable"]
     failed = {each["check"] for each in seen["findings"] if each["verdict"] != "warn"}
     assert failed == set()
-    stricter = json.loads(site.try_run(*command, "--threshold", "2").stdout)
+    stricter = json.loads(site.try_run(*AUDIT, "--threshold", "2").stdout)
     (unit,) = (each for each in stricter["findings"] if each["check"] == "unit")
     assert unit["fact"] == "its exposure is 2.1 (OK), more than 2"
+
+
+def test_a_unit_that_was_opened_is_closed_by_what_the_audit_says(site):
+    opened = "[Service]\nProtectSystem=no\nProtectHome=no\nSystemCallFilter=\nPrivateTmp=no\n"
+    site.shell(
+        f"mkdir -p /etc/systemd/system/app.service.d &&"
+        f" printf '{opened}' > /etc/systemd/system/app.service.d/override.conf &&"
+        " systemctl daemon-reload"
+    )
+    seen = json.loads(site.try_run(*AUDIT).stdout)
+    (unit,) = (each for each in seen["findings"] if each["check"] == "unit")
+    assert unit["verdict"] == "fail"
+    assert unit["remedy"].startswith("systemctl revert app.service && udsrv gen-systemd ")
+    site.shell(f"PATH=/opt/udsrv/bin:$PATH; {unit['remedy']}")
+    assert json.loads(site.run(*AUDIT))["unit"]["exposure"] == 2.1
+    assert_serves(site)
+
+
+def test_a_unit_without_the_network_is_what_the_audit_says(site):
+    assert all(each["network"] is None for each in json.loads(site.run(*AUDIT))["processes"])
+    text = site.run(*(word for word in AUDIT if word != "--json"))
+    assert f"connects to Unix sockets alone: exposure {EXPOSURE_WITHOUT_NETWORK}\n" in text
+    site.shell(f"{GENERATE} --network none plain:app && {RESTART}")
+    seen = json.loads(site.run(*AUDIT))
+    assert {each["network"] for each in seen["processes"]} == {"lo"}
+    assert seen["unit"]["exposure"] == EXPOSURE_WITHOUT_NETWORK
+    assert_serves(site)
+    site.shell(f"{GENERATE} plain:app && {RESTART}")
+    assert_serves(site)
 
 
 def test_the_unit_takes_nothing_away_that_the_drop_needs(site):

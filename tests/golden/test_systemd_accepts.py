@@ -18,6 +18,7 @@ from golden.cases import LAUNCHER, REPOSITORY, Kept, kept_files
 from support.accounts import IS_ROOT, ORDINARY_USER
 from support.directories import make_shared_directory
 from support.settings import make_settings
+from udsrv.diagnose.audit.report import EXPOSURE_WITHOUT_NETWORK
 from udsrv.generate.quoting import systemd_argument
 from udsrv.generate.systemd import SystemdOptions, systemd_files
 
@@ -68,17 +69,29 @@ def test_verify_has_nothing_to_say(kept: Kept, tmp_path: Path):
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("kept", UNITS, ids=ids(UNITS))
-def test_exposure_is_what_the_documentation_says(kept: Kept, tmp_path: Path):
-    unit = tmp_path / "app.service"
-    unit.write_text(kept.generated.text.replace(LAUNCHER, SOME_PROGRAM))
-    # What a unit asks for beyond the example: a foreign owner and code below a home.
-    threshold = EXPOSURE + (3 if kept.path.stem == "everything-odd" else 0)
+def assert_exposed_at_most(tenths: int, text: str, directory: Path) -> None:
+    unit = directory / "app.service"
+    unit.write_text(text.replace(LAUNCHER, SOME_PROGRAM))
     result = run(
         *("systemd-analyze", "security", "--offline=true", "--no-pager"),
-        *(f"--threshold={threshold}", unit),
+        *(f"--threshold={tenths}", unit),
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("kept", UNITS, ids=ids(UNITS))
+def test_exposure_is_what_the_documentation_says(kept: Kept, tmp_path: Path):
+    # What a unit asks for beyond the example: a foreign owner and code below a home.
+    more = 3 if kept.path.stem == "everything-odd" else 0
+    assert_exposed_at_most(EXPOSURE + more, kept.generated.text, tmp_path)
+
+
+def test_without_the_network_it_is_what_the_audit_says(tmp_path: Path):
+    unit, _ = systemd_files(
+        make_settings(app="app", socket="/run/app/app.sock", user="app", network="none"),
+        SystemdOptions(command="udsrv gen-systemd", launcher=LAUNCHER),
+    )
+    assert_exposed_at_most(round(EXPOSURE_WITHOUT_NETWORK * 10), unit.text, tmp_path)
 
 
 @pytest.mark.parametrize("kept", ACCOUNTS, ids=ids(ACCOUNTS))

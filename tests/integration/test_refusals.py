@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.processes import children_of, title_of
+from support.servers import UDSRV
 
 DOES_NOT_LOAD = {
     "missing:app": "ModuleNotFoundError: No module named 'missing'",
@@ -163,3 +164,15 @@ def test_a_log_that_nobody_can_write_to_does_not_stop_a_start(serve_ordinary):
     with open("/dev/full", "wb") as full:
         server = serve_ordinary(app="hello:app", stderr_fd=full.fileno())
     assert server.stop() == 0
+
+
+def test_a_limit_that_leaves_no_room_for_descriptors(serve, shared_directory):
+    program = shared_directory / "few-files"
+    program.write_text(f'#!/bin/sh\nulimit -n 64\nexec {UDSRV} "$@"\n')
+    program.chmod(0o755)
+    code, lines = refused(serve(ready=False, udsrv=program))
+    assert code == 77
+    assert lines[-1] == (
+        "udsrv: at most 64 files may be open, and a process of the application's needs 128:"
+        " raise it with 'ulimit -n 1024', or LimitNOFILE= in a unit"
+    )

@@ -21,6 +21,19 @@ def gate(shared_directory):
     gate.close()
 
 
+@pytest.fixture
+def giving_way(serve, gate):
+    """A server and the pid of its worker, which is to end, while the next one waits at the gate."""
+    server = serve("-e", f"BEFORE_LOADING={gate.code}", app="gated:app", ready=False)
+    gate.wait_reached()
+    gate.open()
+    server.wait_ready()
+    (first,) = server.workers
+    os.kill(first, signal.SIGTERM)
+    gate.wait_reached()
+    return server, first
+
+
 def who_answers(server) -> int:
     return run_in_worker(server.socket, "import os; result = os.getpid()")
 
@@ -47,14 +60,8 @@ def test_every_worker_has_a_number_of_its_own_within_the_jitter(serve):
     assert len(pids) >= 4
 
 
-def test_the_old_one_serves_until_the_new_one_can(serve, gate):
-    server = serve("-e", f"BEFORE_LOADING={gate.code}", app="gated:app", ready=False)
-    gate.wait_reached()
-    gate.open()
-    server.wait_ready()
-    (first,) = server.workers
-    os.kill(first, signal.SIGTERM)
-    gate.wait_reached()
+def test_the_old_one_serves_until_the_new_one_can(giving_way, gate):
+    server, first = giving_way
     assert [get(server.socket).status for _ in range(3)] == [200] * 3
     assert len(server.workers) == 2
     gate.open()
@@ -109,14 +116,8 @@ def test_a_request_that_does_not_finish_does_not_keep_it(serve, gate):
     assert who_answers(server) != first
 
 
-def test_an_order_to_stop_ends_both(serve, gate):
-    server = serve("-e", f"BEFORE_LOADING={gate.code}", app="gated:app", ready=False)
-    gate.wait_reached()
-    gate.open()
-    server.wait_ready()
-    (first,) = server.workers
-    os.kill(first, signal.SIGTERM)
-    gate.wait_reached()
+def test_an_order_to_stop_ends_both(giving_way):
+    server, _ = giving_way
     both = server.workers
     assert len(both) == 2
     assert server.stop() == 0

@@ -142,6 +142,23 @@ def test_a_socket_open_to_everybody(server):
     assert audit(server.socket).failed == set()
 
 
+def test_a_socket_of_somebody_whom_nobody_has_named(server):
+    os.chown(server.socket, *ids(OTHER_USER))
+    seen = audit(server.socket)
+    assert seen.failed == {"socket"}
+    by_owner, by_group = (
+        seen.finding("socket", words=words) for words in ("belongs to", "lets the group")
+    )
+    assert f"belongs to {OTHER_USER}, neither the master nor Nginx" in by_owner["fact"]
+    assert f"lets the group {OTHER_USER} connect" in by_group["fact"]
+    named = ("--socket-owner", OTHER_USER, "--socket-group", OTHER_USER)
+    assert audit(server.socket, *named).failed <= {"capabilities"}
+    mend(by_owner["remedy"])
+    mend(by_group["remedy"])
+    assert server.socket.stat().st_gid == ids(NGINX_USER)[1]
+    assert audit(server.socket).failed == set()
+
+
 def test_an_access_control_list_on_the_socket(server):
     # user::rw- user:APP:rw- group::rw- mask::rw- other::---. Source: linux/posix_acl_xattr.h.
     uid, _ = ids(APP_USER)
@@ -204,10 +221,29 @@ def test_what_root_reads_and_others_can_write(server):
     secrets.write_text("A=1\n")
     secrets.chmod(0o666)
     seen = audit(server.socket, "--env-file", secrets)
-    assert seen.failed == {"read by root", "can write"}
+    assert seen.failed == {"read by root", "can write", "secrets"}
     mend(seen.finding("read by root", str(secrets))["remedy"])
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o644
-    assert audit(server.socket, "--env-file", secrets).failed == set()
+    # What is left of it: everybody can read.
+    for option in (("--env-file", secrets), ("--credential", f"key:{secrets}")):
+        secrets.chmod(0o644)
+        seen = audit(server.socket, *option)
+        assert seen.failed == {"secrets"}
+        mend(seen.finding("secrets")["remedy"])
+        assert audit(server.socket, *option).failed == set()
+
+
+def test_a_foreign_file_at_the_path(server):
+    foreign = server.directory / "run" / "foreign"
+    foreign.touch()
+    foreign.rename(server.socket)
+    server.log.wait_for("has been replaced by something that is not ours")
+    found = audit(server.socket).finding("socket")
+    assert found["fact"] == "isn't a socket"
+    mend(found["remedy"])
+    server.log.wait_for("was removed; it is back")
+    assert audit(server.socket).failed == set()
+    server.socket.with_name("app.sock.moved").unlink()
 
 
 def test_a_mode_that_is_not_that_of_the_settings(server):
@@ -304,6 +340,23 @@ def test_a_descriptor_of_roots_and_a_port_in_a_worker(start_udsrv, shared_direct
         assert audit(server.socket).failed == set()
 
 
+START_A_PROGRAM = """
+import subprocess, sys
+pipe = subprocess.PIPE
+sys.started = subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, stderr=pipe)
+result = sys.started.pid
+"""
+
+
+def test_a_program_that_a_worker_has_started(start_udsrv):
+    server = start_udsrv("remote:app", "--user", APP_USER)
+    pid = run_in_worker(server.socket, START_A_PROGRAM)
+    seen = audit(server.socket)
+    assert seen.code == 0
+    assert [each["pid"] for each in seen.processes("descendant")] == [pid]
+    assert seen.finding("dumpable")["verdict"] == "warn"
+
+
 def test_a_worker_that_has_made_itself_dumpable(start_udsrv):
     server = start_udsrv("remote:app", "--user", APP_USER)
     run_in_worker(server.socket, "import ctypes\nresult = ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)")
@@ -339,7 +392,7 @@ def test_an_application_in_nginxs_group(start_udsrv, joined_user):
 
 def test_an_application_that_owns_its_socket(start_udsrv):
     server = start_udsrv("remote:app", "--user", APP_USER, "--socket-owner", APP_USER)
-    seen = audit(server.socket)
+    seen = audit(server.socket, "--socket-owner", APP_USER)
     assert seen.failed == {"can chmod", "can connect"}
     mend(seen.finding("can chmod")["remedy"])
     assert server.socket.stat().st_uid == 0
@@ -349,7 +402,7 @@ def test_an_application_that_owns_its_socket(start_udsrv):
 
 def test_a_server_without_its_sandbox(start_udsrv):
     server = start_udsrv("remote:app", "--user", APP_USER, "--sandbox", "off")
-    seen = audit(server.socket, "--sandbox", "off")
+    seen = audit(server.socket)
     assert seen.failed == {"seccomp", "landlock"}
     for check in seen.failed:
         found = seen.finding(check)
@@ -381,6 +434,20 @@ def test_a_server_that_was_not_started_by_root(start_udsrv):
     }
     assert {"user, group", "can connect", "can chmod", "can unlink"} <= own.failed
     assert own.finding("descriptors")["verdict"] == "unknown"
+
+
+def test_logs_that_were_given_on_purpose(start_udsrv, shared_directory):
+    (shared_directory / "log").mkdir()
+    (shared_directory / "link").symlink_to("log")
+    for options in (
+        ("--access-logfile", "-"),
+        ("--access-logfile", f"{shared_directory}/link/access.log"),
+        ("--preload",),
+    ):
+        server = start_udsrv("remote:app", "--user", APP_USER, *options)
+        server.log.path.chmod(0o600)
+        assert audit(server.socket, *options).failed == set()
+        assert server.stop() == 0
 
 
 def confined(directory: Path, wrapper: str) -> Path:

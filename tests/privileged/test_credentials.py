@@ -13,6 +13,17 @@ import pytest
 from support.accounts import APP_USER, NGINX_USER, OTHER_USER
 from support.processes import descendants_of, title_of
 from support.remote import run_in_worker
+from support.secret_files import (
+    behind_a_link,
+    fifo,
+    in_a_directory_of_the_application,
+    in_an_open_directory,
+    make_secret,
+    missing,
+    of_the_application,
+    open_to_a_group,
+    open_to_all,
+)
 from support.strangers import run_as
 from support.waiting import wait_for_end
 
@@ -186,40 +197,6 @@ def test_the_next_server_removes_what_a_killed_one_left(serve, etc):
     assert not left.exists()
 
 
-def open_to_all(file):
-    file.chmod(0o644)
-
-
-def open_to_a_group(file):
-    file.chmod(0o440)
-
-
-def of_the_application(file):
-    os.chown(file, pwd.getpwnam(APP_USER).pw_uid, -1)
-
-
-def behind_a_link(file):
-    file.rename(file.with_name("real"))
-    file.symlink_to("real")
-
-
-def in_an_open_directory(file):
-    file.parent.chmod(0o777)
-
-
-def in_a_directory_of_the_application(file):
-    os.chown(file.parent, pwd.getpwnam(APP_USER).pw_uid, -1)
-
-
-def missing(file):
-    file.unlink()
-
-
-def fifo(file):
-    file.unlink()
-    os.mkfifo(file, 0o600)
-
-
 def too_large(file):
     file.write_bytes(b"x" * (2**20 + 1))
 
@@ -227,11 +204,17 @@ def too_large(file):
 MENDED = "it must belong to uid 0 with mode 0600: chown 0 {file} && chmod 0600 {file}"
 REFUSED = {
     open_to_all: (78, "{file} (uid 0, gid 0, mode 0644) is open to others; " + MENDED),
-    open_to_a_group: (78, "{file} (uid 0, gid 0, mode 0440) is open to others; " + MENDED),
+    open_to_a_group: (
+        78,
+        "{file} (uid 0, gid 0, mode 0640) is open to others; " + MENDED,
+    ),
     of_the_application: (78, "{file}: Permission denied; " + MENDED),
     behind_a_link: (78, "{file}: Too many levels of symbolic links"),
     in_an_open_directory: (77, "is writable by everybody"),
-    in_a_directory_of_the_application: (77, "its owner, who could replace what is in it"),
+    in_a_directory_of_the_application: (
+        77,
+        "its owner, who could replace what is in it",
+    ),
     missing: (78, "{file}: No such file or directory"),
     fifo: (78, "{file} is not a plain file"),
     too_large: (78, "{file} is larger than 1048576 bytes"),
@@ -243,14 +226,10 @@ REFUSED = {
 def test_a_credential_that_others_could_know_or_change_is_refused(
     serve, shared_directory, spoil, outcome, named
 ):
-    directory = shared_directory / "etc"
-    directory.mkdir()
-    file = directory / "key"
-    file.write_text("hush")
-    file.chmod(0o600)
+    file = make_secret(shared_directory / "etc" / "key", "hush")
     spoil(file)
     item = f"key:{file}" if named == "with a path" else "key"
-    environ = {"CREDENTIALS_DIRECTORY": str(directory)}
+    environ = {"CREDENTIALS_DIRECTORY": str(file.parent)}
     server = serve("--credential", item, ready=False, environ=environ)
     code, sentence = outcome
     assert server.wait_end() == code

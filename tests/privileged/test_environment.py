@@ -12,6 +12,15 @@ from support.accounts import APP_USER, OTHER_USER
 from support.directories import copy_readable, make_directory_of
 from support.processes import descendants_of, title_of
 from support.remote import run_in_worker, start_in_worker
+from support.secret_files import (
+    behind_a_link,
+    fifo,
+    in_an_open_directory,
+    make_secret,
+    missing,
+    of_the_application,
+    open_to_a_group,
+)
 from support.servers import APPLICATIONS
 from support.strangers import run_as
 
@@ -138,39 +147,19 @@ def test_the_temporary_directory_is_private_and_goes_with_the_server(serve):
     assert not path.exists()
 
 
-def open_to_a_group(file):
-    file.chmod(0o640)
-
-
-def of_the_application(file):
-    os.chown(file, pwd.getpwnam(APP_USER).pw_uid, -1)
-
-
-def behind_a_link(file):
-    file.rename(file.with_name("real"))
-    file.symlink_to("real")
-
-
-def in_an_open_directory(file):
-    file.parent.chmod(0o777)
-
-
 def malformed(file):
     file.write_text("DATABASE_URL hush\n")
 
 
-def missing(file):
-    file.unlink()
-
-
-def fifo(file):
-    file.unlink()
-    os.mkfifo(file, 0o600)
-
-
 REFUSED = {
-    open_to_a_group: (78, "(uid 0, gid 0, mode 0640) is open to others; it must belong to uid 0"),
-    of_the_application: (78, "Permission denied; it must belong to uid 0 with mode 0600"),
+    open_to_a_group: (
+        78,
+        "(uid 0, gid 0, mode 0640) is open to others; it must belong to uid 0",
+    ),
+    of_the_application: (
+        78,
+        "Permission denied; it must belong to uid 0 with mode 0600",
+    ),
     behind_a_link: (78, "app.env: "),
     in_an_open_directory: (77, "is writable by everybody"),
     malformed: (78, "app.env:1 is not NAME=VALUE"),
@@ -183,11 +172,7 @@ REFUSED = {
 def test_an_environment_file_that_others_could_know_or_change_is_refused(
     serve, shared_directory, spoil, outcome
 ):
-    directory = shared_directory / "etc"
-    directory.mkdir()
-    file = directory / "app.env"
-    file.write_text("DATABASE_URL=hush\n")
-    file.chmod(0o600)
+    file = make_secret(shared_directory / "etc" / "app.env", "DATABASE_URL=hush\n")
     spoil(file)
     server = serve("--env-file", str(file), ready=False)
     code, sentence = outcome

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pwd
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from support import older_kernel
 from support.accounts import APP_USER
-from support.directories import make_directory_of, open_to_applications
+from support.directories import copy_readable, make_directory_of, open_to_applications
 from support.installations import make_environment, site_packages
 from support.remote import run_in_worker, start_in_worker
-from support.servers import UDSRV
+from support.servers import APPLICATIONS, UDSRV
 
 ATTEMPTS = """
 import errno, os, socket
@@ -111,7 +112,10 @@ def test_a_named_path_that_is_missing_is_a_mistake(serve, shared_directory, sett
     flag, path = "--" + setting.replace("_", "-"), shared_directory / "missing"
     code, log = refusal(serve(flag, str(path), ready=False))
     assert code == 78
-    assert f"[supervisor] error: {setting}: {path}: No such file or directory" in log
+    assert (
+        f"[supervisor] error: {setting}: {path}: No such file or directory (from {flag});"
+        " it must exist, below directories that uid "
+    ) in log
 
 
 def test_an_application_that_is_preloaded_is_in_the_sandbox_too(serve, shared_directory):
@@ -175,7 +179,11 @@ def own(shared_directory):
 
 
 def test_an_unhandled_refusal_is_followed_by_the_setting_that_would_have_allowed_it(serve, own):
-    server = serve("--network", "none")
+    written = make_directory_of(APP_USER, own.with_name("written"))
+    make_directory_of(APP_USER, own / "a b")
+    server = serve("--network", "none", "--write-path", str(written))
+    temporary = run_in_worker(server.socket, "import os; result = os.environ['TMPDIR']")
+    program = "#!/bin/sh\\n"
     for source, advice in (
         (
             f"open('{own}/public')",
@@ -200,11 +208,36 @@ def test_an_unhandled_refusal_is_followed_by_the_setting_that_would_have_allowed
             " writing too",
         ),
         (
+            f"os.mkdir('{own}/a b/c')",
+            f"{own}/a b/c is closed to the application; --write-path '{own}/a b' opens it for"
+            " writing",
+        ),
+        (
+            f"open('{temporary}/upload', 'w').close()\n"
+            f"os.rename('{temporary}/upload', '{own}/upload')",
+            f"{own}/upload is closed to the application; --write-path {own} opens it for writing",
+        ),
+        (
+            f"os.symlink('file', '{own}/link')",
+            f"{own}/link is closed to the application; --write-path {own} opens it for writing",
+        ),
+        *(
+            (
+                f"open('{directory}/run', 'w').write('{program}')\n"
+                f"os.chmod('{directory}/run', 0o700)\nsubprocess.run(['{directory}/run'])",
+                f"{directory}/run can't be run by the application, which may write it; {way}",
+            )
+            for directory, way in (
+                (temporary, "put it below the application, or below a --read-path"),
+                (written, f"--read-path {written} beside --write-path lets it be run"),
+            )
+        ),
+        (
             "socket.socket()",
             "--network none leaves Unix sockets only; give --network local or full",
         ),
     ):
-        assert request_of(server, f"import os, socket\n{source}") == 500
+        assert request_of(server, f"import os, socket, subprocess\n{source}") == 500
         server.log.wait_for(rf"\] error: sandbox: {re.escape(advice)}$")
 
 
@@ -224,6 +257,47 @@ def test_a_refusal_while_the_application_loads_is_explained_too(serve, own):
     status, log = refusal(server)
     assert status == 69
     assert f"error: sandbox: {own}/new is closed to the application; --write-path {own} " in log
+
+
+# ---- what check says -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def check(shared_directory):
+    """Return a function that runs ``udsrv check`` and returns what it says of writing."""
+    copy_readable(APPLICATIONS, shared_directory).rename(shared_directory / "app")
+
+    def run(*options: str, udsrv: Path = UDSRV) -> list[str]:
+        given = ["--socket", shared_directory / "app.sock", "--user", APP_USER, *options]
+        result = subprocess.run(
+            [udsrv, "check", *given, "remote:app"],
+            cwd=shared_directory / "app",
+            env={"PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [line for line in result.stdout.splitlines() if "writ" in line]
+
+    return run
+
+
+def test_check_prints_what_may_be_written_and_what_may_not(check, shared_directory):
+    data = make_directory_of(APP_USER, shared_directory / "data")
+    closed = make_directory_of("root", shared_directory / "closed")
+    refused, writes = check("--write-path", str(data), "--write-path", str(closed))
+    assert refused.startswith(f"--  sandbox      write_path: {closed} can't be written by uid ")
+    places = re.fullmatch(r"ok  writes       (.*); no other place", writes)[1].split(", ")
+    assert {"/dev/shm", str(data)} < set(places)
+    (temporary,) = set(places) - {"/dev/shm", str(data)}
+    assert Path(temporary).name.startswith("udsrv-tmpdir-")
+
+
+def test_check_claims_nothing_where_nothing_holds(check, on_abi):
+    assert "--  writes       whatever its user may: there is no Landlock here" in check(
+        udsrv=on_abi(0)
+    )
+    assert check("--sandbox", "off") == []
 
 
 # ---- modes ---------------------------------------------------------------------------------------

@@ -27,12 +27,12 @@ class Audit:
         """The checks that failed."""
         return {each["check"] for each in self.document["findings"] if each["verdict"] == "fail"}
 
-    def finding(self, check: str, subject: str = "") -> dict[str, Any]:
-        """Return the one finding of this check, about a subject that contains ``subject``."""
+    def finding(self, check: str, subject: str = "", *, words: str = "") -> dict[str, Any]:
+        """Return the one finding of this check that has these parts of its subject and its fact."""
         (found,) = (
             each
             for each in self.document["findings"]
-            if each["check"] == check and subject in each["subject"]
+            if each["check"] == check and subject in each["subject"] and words in each["fact"]
         )
         return dict(found)
 

@@ -88,6 +88,8 @@ def make_facts() -> Facts:
         directories=(directory("/"), directory("/run"), directory("/run/app")),
         private=directory(f"{SOCKET}.d", 0o700),
         executed=(directory("/usr"), plain("/usr/bin/python3.11", 0o755)),
+        secrets=(plain("/etc/app/key", 0o600),),
+        lock_owner=10,
         processes=processes,
         attempts={10: attempts("done"), **dict.fromkeys((11, 12, 13), attempts("EACCES"))},
         stranger=attempts("EACCES"),

@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 
+from udsrv.errors import PrivilegeError
 from udsrv.log import Form
 from udsrv.privileged.drop import Identity
 from udsrv.privileged.listener import ListenerSpec
@@ -47,10 +48,20 @@ class Plan:
 
     @classmethod
     def read(cls, plan_fd: int) -> Plan:
-        """Read a plan, once."""
-        with open(plan_fd) as file:
-            file.seek(0)
-            data = json.load(file)
+        """Read a plan, once.
+
+        Raises:
+            PrivilegeError: the system refused; ``PATH.d``, which only a plan names, stays.
+        """
+        try:
+            with open(plan_fd) as file:
+                file.seek(0)
+                data = json.load(file)
+        except OSError as error:
+            raise PrivilegeError(
+                f"the start's own plan can't be read: {error.strerror}; start udsrv again, which"
+                " takes over what is left beside the socket"
+            ) from error
         spawn, identity = data["supervisor"], data["supervisor"]["identity"]
         spawn["identity"] = identity and Identity(**identity)
         data |= {

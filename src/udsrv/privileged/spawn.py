@@ -24,6 +24,8 @@ _SAFE_FD = 64
 
 # The open files of a process when nobody asked for more: as in the generated unit.
 OPEN_FILES = 65536
+# With fewer there is no room for what is moved up, nor for connections.
+FEWEST_FILES = 128
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,17 @@ def _limit_resources() -> None:
     No core, which would put the application's secrets on the disk; no POSIX message queue, which
     outlives its maker; a number of open files that is both limits. Processes aren't limited here:
     RLIMIT_NPROC counts all of a user's on the machine, TasksMax= of a unit those of one service.
+
+    Raises:
+        PrivilegeError: too few files may be open.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = max(soft, min(hard, OPEN_FILES))
+    if files < FEWEST_FILES:
+        raise PrivilegeError(
+            f"at most {files} files may be open, and a process of the application's needs"
+            f" {FEWEST_FILES}: raise it with 'ulimit -n 1024', or LimitNOFILE= in a unit"
+        )
     for which, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MSGQUEUE, 0),

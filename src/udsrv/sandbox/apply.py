@@ -184,7 +184,10 @@ def _require_named(settings: Settings) -> None:
             try:
                 os.stat(path)
             except OSError as error:
-                raise ConfigError(f"{name}: {path}: {error.strerror}") from error
+                raise ConfigError(
+                    f"{name}: {path}: {error.strerror} (from {settings.origin(name)}); it must"
+                    f" exist, below directories that uid {os.geteuid()} may enter"
+                ) from error
 
 
 def _closed_by_modes(settings: Settings) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from collections.abc import Callable
 
@@ -51,8 +52,9 @@ def _who_may_decide(fd: int) -> str | None:
 
 def _read(path: str, fault_of: Callable[[int], str | None], *, mode: str) -> bytes:
     uid = os.geteuid()
+    word = shlex.quote(path)
     wanted = (
-        f"it must belong to uid {uid} with mode {mode}: chown {uid} {path} && chmod {mode} {path}"
+        f"it must belong to uid {uid} with mode {mode}: chown {uid} {word} && chmod {mode} {word}"
     )
     directory = open_directory(os.path.dirname(path))
     try:
@@ -63,6 +65,9 @@ def _read(path: str, fault_of: Callable[[int], str | None], *, mode: str) -> byt
         )
     except PermissionError as error:
         raise ConfigError(f"{path}: {error.strerror}; {wanted}") from error
+    except FileNotFoundError as error:
+        made = f"make it with 'install -m {mode} /dev/null {word}', or name one that exists"
+        raise ConfigError(f"{path}: {error.strerror}: {made}") from error
     except OSError as error:
         hint = f"; name the file itself: {os.path.realpath(path)}" if os.path.islink(path) else ""
         raise ConfigError(f"{path}: {error.strerror}{hint}") from error

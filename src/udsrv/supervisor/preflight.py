@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from udsrv.errors import UdsrvError
@@ -38,9 +39,10 @@ def main() -> None:
         os.umask(settings.umask)
         with credentials_directory(spec.log), private_tmpdir() as directory:
             place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
-            _say(seal_supervisor(settings, place))
+            report = seal_supervisor(settings, place)
+            _say(report)
             if settings.sandbox != "off":
-                print(f"ok  writes       {', '.join(writable(settings, place))}: no other place")
+                _say_what_it_writes(report, writable(settings, place))
             sys.stdout.flush()
             os.dup2(2, 1)  # what follows is the application's
             extend_path(settings.chdir, settings.pythonpath)
@@ -62,3 +64,12 @@ def _say(report: Report) -> None:
         print(f"ok  sandbox      {report.headline}")
     for text in report.warnings:
         print(f"--  sandbox      {text}")
+
+
+def _say_what_it_writes(report: Report, opened: Iterable[str]) -> None:
+    if not report.abi:
+        print("--  writes       whatever its user may: there is no Landlock here")
+        return
+    # access(2) asks for the modes alone, which close some of what the sandbox opens.
+    places = (path for path in opened if os.access(path, os.W_OK))
+    print(f"ok  writes       {', '.join(places)}; no other place")

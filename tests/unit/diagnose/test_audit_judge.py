@@ -10,6 +10,7 @@ import pytest
 from support.audited import (
     APP,
     DEV_NULL,
+    LOG,
     MASTER_MASK,
     NGINX,
     SOCKET,
@@ -91,9 +92,35 @@ def test_a_descriptor_that_the_user_could_have_opened_is_no_fault(held):
     assert judge(with_worker(GOOD, descriptors=(DEV_NULL, held))).passed
 
 
+def test_a_file_among_the_devices_is_a_file_and_shows_no_name():
+    shared = replace(OWN, target="/dev/shm/psm_1a2b3c")
+    report = judge(with_worker(GOOD, descriptors=(DEV_NULL, LOG, shared)))
+    assert report.passed
+    assert "/dev/null, file" in report.columns[-1].cells
+    assert [column.title for column in report.columns] == ["master", "supervisor", "worker 1-2"]
+
+
 def test_the_access_log_may_be_held():
     facts = with_worker(GOOD, descriptors=(DEV_NULL, SECRET))
     assert judge(replace(facts, wanted=replace(GOOD.wanted, access_log="/secret"))).passed
+
+
+@pytest.mark.parametrize(
+    ("role", "access_log", "passed"),
+    [("worker", None, False), ("worker", "-", True), ("supervisor", None, True)],
+)
+def test_where_the_log_goes_may_be_held_by_whom_it_was_given(role, access_log, passed):
+    pid = {"supervisor": 11, "worker": 13}[role]
+    held = replace(LOG, number=6)
+    facts = replace(
+        GOOD,
+        wanted=replace(GOOD.wanted, access_log=access_log),
+        processes=tuple(
+            replace(each, descriptors=(DEV_NULL, held)) if each.pid == pid else each
+            for each in GOOD.processes
+        ),
+    )
+    assert judge(facts).passed == passed
 
 
 def test_a_port_is_mended_by_the_end_of_who_listens():
@@ -117,7 +144,11 @@ def test_the_master_may_hold_four_capabilities_and_chown_for_a_foreign_owner(
     held = MASTER_MASK | 1 << number
     sets = {**GOOD.processes[0].capabilities, "CapPrm": held}
     facts = with_master(GOOD, capabilities=sets)
-    facts = replace(facts, socket=replace(GOOD.socket, uid=owner))
+    facts = replace(
+        facts,
+        socket=replace(GOOD.socket, uid=owner),
+        wanted=replace(GOOD.wanted, owner=owner),
+    )
     assert judge(facts).passed == (verdict == "ok")
 
 
@@ -150,9 +181,23 @@ def test_a_member_of_nginxs_group_leaves_it(database, remedy):
 
 def test_a_socket_of_the_applications_own_group_becomes_nginxs():
     facts = replace(GOOD, socket=replace(GOOD.socket, gid=APP))
-    found = only(facts)
-    assert (found.check, found.subject) == ("other groups", "supervisor, worker 1-2")
-    assert found.remedy == f"chgrp www-data {SOCKET}"
+    by_check = {each.check: each for each in judge(facts).findings}
+    assert set(by_check) == {"socket", "other groups"}
+    assert by_check["other groups"].subject == "supervisor, worker 1-2"
+    assert {each.remedy for each in by_check.values()} == {f"chgrp www-data {SOCKET}"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "remedy"),
+    [
+        ({NGINX}, f"usermod --gid nogroup app && {RESTART}"),
+        ({APP}, f"leave out --group www-data, and {RESTART}"),
+    ],
+)
+def test_an_application_that_runs_in_nginxs_group_gets_another(groups, remedy):
+    facts = with_worker(GOOD, gids=(NGINX,) * 4, groups=(NGINX,))
+    found = only(replace(facts, account_groups={APP: frozenset(groups)}))
+    assert (found.check, found.remedy) == ("other groups", remedy)
 
 
 def tried(facts, **outcomes: str):
@@ -171,6 +216,7 @@ def test_a_worker_that_can_unlink_is_mended_at_the_directory():
 def test_a_worker_that_owns_the_socket():
     facts = replace(tried(GOOD, chmod="done", connect="done"), socket=replace(GOOD.socket, uid=APP))
     by_check = {each.check: each.remedy for each in judge(facts).findings}
+    assert by_check.pop("socket") == f"chown 0 {SOCKET}"
     assert by_check == dict.fromkeys(("can chmod", "can connect"), f"chown root {SOCKET}")
 
 
@@ -200,6 +246,44 @@ def test_what_a_worker_can_write(file, verdict, outcome, remedy):
     )
 
 
+def test_a_domain_is_not_taken_for_a_defence():
+    facts = writable(plain("/etc/x", 0o666), "fail")
+    assert only(facts).fact == "may by its ids write /etc/x (the machine's)"
+    outside = replace(with_worker(facts, landlocked=False), landlock_abi=4)
+    facts_said = {each.check: each.fact for each in judge(outside).findings}
+    assert facts_said["can write"] == "can write /etc/x (the machine's)"
+
+
+@pytest.mark.parametrize(("landlocked", "passed"), [(True, True), (False, False)])
+def test_what_a_worker_has_started_is_in_its_domain(landlocked, passed):
+    """A program with pipes alone holds nothing that could show it."""
+    facts = with_worker(GOOD, landlocked=landlocked)
+    below = [
+        replace(process("descendant", pid, parent, APP), landlocked=None)
+        for pid, parent in ((14, 13), (15, 14))
+    ]
+    below_attempts = dict.fromkeys((14, 15), attempts("EACCES"))
+    facts = replace(
+        facts,
+        processes=(*facts.processes, *below),
+        attempts={**facts.attempts, **below_attempts},
+    )
+    assert judge(facts).passed == passed
+    cells = {column.title: column.cells for column in judge(facts).columns}
+    assert ("yes (inherited)" in cells["descendant 1-2"]) == passed
+
+
+def test_a_program_that_the_application_has_started_is_warned_of_without_a_remedy():
+    below = replace(process("descendant", 14, 13, APP), dumpable=True)
+    facts = replace(
+        GOOD,
+        processes=(*GOOD.processes, below),
+        attempts={**GOOD.attempts, 14: attempts("EACCES")},
+    )
+    found = only(facts)
+    assert (found.check, found.verdict, found.remedy) == ("dumpable", "warn", "")
+
+
 def test_what_could_not_be_seen_is_unknown_and_does_not_pass():
     facts = with_worker(GOOD, descriptors=None, landlocked=None, ports=None)
     facts = replace(facts, attempts={}, stranger=Attempts(refused="EPERM"))
@@ -223,6 +307,15 @@ def test_what_the_kernel_cannot_do_is_listed(abi, gaps):
     assert sum(each.fact.count("(Landlock ABI") for each in found) == gaps
 
 
+def test_what_succeeds_on_an_older_kernel_is_named():
+    fact = only(replace(GOOD, landlock_abi=6)).fact
+    assert fact.endswith("; of docs/known-attacks.md succeed: connect-others-socket")
+    facts = replace(with_worker(GOOD, landlocked=False), landlock_abi=3)
+    (kernel,) = (each.fact for each in judge(facts).findings if each.check == "kernel")
+    assert "listen-on-port, listen-on-port-6, signal supervisor, " in kernel
+    assert "truncate-own-file" not in kernel
+
+
 def test_a_sandbox_that_is_off_is_named():
     facts = replace(with_worker(GOOD, seccomp=0), wanted=replace(GOOD.wanted, sandbox="off"))
     assert only(facts).remedy == f"take 'sandbox off' out of the settings, and {RESTART}"
@@ -239,6 +332,11 @@ AROUND = [
     (socket(has_access_list=True), "socket", "access control list", f"setfacl -b {SOCKET}"),
     (replace(GOOD, wanted=replace(GOOD.wanted, group=5)), "socket", "gid 33, not 5",
      f"chgrp 5 {SOCKET}"),
+    (socket(uid=7), "socket", "belongs to 7, neither the master nor Nginx", f"chown 0 {SOCKET}"),
+    (socket(gid=7), "socket", "lets the group 7 connect, which isn't known to be Nginx's",
+     f"chgrp www-data {SOCKET}"),
+    (replace(socket(gid=7), wanted=replace(GOOD.wanted, nginx_gids={})), "socket", "group 7",
+     "udsrv audit --socket-group 7 ..."),
     (replace(GOOD, listening=False), "socket", "nobody listens", RESTART),
     (replace(GOOD, directories=(directory("/run", 0o777),)), "directories", "by everybody",
      "chmod go-w /run"),
@@ -249,8 +347,15 @@ AROUND = [
     (replace(GOOD, private=directory("/p", 0o750)), "directories", "mode 0750", "chmod 0700 /p"),
     (replace(GOOD, executed=(plain("/c", 0o646),)), "read by root", "by everybody",
      "chmod go-w /c"),
+    (replace(GOOD, secrets=(plain("/k", 0o640),)), "secrets", "mode 0640) is open to others",
+     "chown root /k && chmod 0600 /k"),
+    (replace(GOOD, secrets=(plain("/k", 0o600, 7),)), "secrets", "(uid 7", "chown root /k"),
     (replace(GOOD, unit=Unit("app.service", 3.1, "OK")), "unit", "3.1 (OK), more than 3",
-     "gen-systemd"),
+     f"udsrv gen-systemd --output / ... && systemctl daemon-reload && {RESTART}"),
+    (replace(GOOD, unit=Unit("a.service", 3.1, "OK", "udsrv gen-systemd --user app a:app", True)),
+     "unit", "3.1 (OK), more than 3",
+     "systemctl revert a.service && udsrv gen-systemd --output / --user app a:app"
+     " && systemctl daemon-reload && systemctl restart a.service"),
     (replace(GOOD, processes=(*GOOD.processes, process("stranger", 99, 1, 0, MASTER_MASK))),
      "processes", "isn't below the master", "kill -KILL 99"),
 ]  # fmt: skip
@@ -264,6 +369,29 @@ def test_what_is_around_the_processes(facts, check, words, remedy):
     assert words in found.fact
     assert remedy in found.remedy
     assert not report.passed
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        socket(uid=NGINX),
+        socket(gid=0),
+        socket(gid=7, mode=stat.S_IFSOCK | 0o600),
+        replace(socket(uid=7, gid=8), wanted=replace(GOOD.wanted, owner=7, group=8)),
+    ],
+)
+def test_an_owner_and_a_group_that_are_safe_or_named_are_no_fault(facts):
+    assert judge(facts).passed
+
+
+@pytest.mark.parametrize(
+    ("lock_owner", "remedy"),
+    [(10, f"mv {SOCKET} {SOCKET}.moved"), (None, f"mv {SOCKET} {SOCKET}.moved && {RESTART}")],
+)
+def test_a_foreign_file_is_moved_and_a_master_that_runs_puts_its_socket_back(lock_owner, remedy):
+    facts = replace(GOOD, socket=plain(SOCKET), lock_owner=lock_owner)
+    facts = replace(facts, listening=False, processes=())
+    assert only(facts).remedy == remedy
 
 
 def test_a_sticky_directory_of_roots_may_be_everybodys():

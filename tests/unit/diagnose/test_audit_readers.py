@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from support.settings import make_settings
-from udsrv.diagnose.audit.attempts import what_it_can_write
 from udsrv.diagnose.audit.command import read_threshold
 from udsrv.diagnose.audit.facts import Place
 from udsrv.diagnose.audit.places import places
 from udsrv.diagnose.audit.processes import roles_of
 from udsrv.diagnose.audit.surroundings import directories_to, exposure_in
+from udsrv.diagnose.audit.writable import what_it_can_write
 from udsrv.errors import UsageError
 
 # 1 init, 10 master, 11 supervisor, 12 and 13 workers, 14 a program of a worker; 20 a shell.

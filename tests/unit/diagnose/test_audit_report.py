@@ -60,6 +60,21 @@ def test_the_table_fits_its_width(width):
     assert table[0].split() == ["master", "supervisor", "worker", "1", "worker", "2"]
 
 
+def test_the_next_step_is_the_network_of_a_unit_that_has_one():
+    step = "next step       --network none"
+    assert step in text_of(judge(GOOD), width=100)
+    without = replace(GOOD, processes=tuple(replace(p, network="lo") for p in GOOD.processes))
+    for facts in (without, replace(GOOD, unit=None)):
+        assert step not in text_of(judge(facts), width=100)
+
+
+def test_that_landlock_may_forbid_more_is_said_where_there_is_a_domain():
+    note = "Landlock allows less: no kernel shows what."
+    assert note in text_of(judge(GOOD), width=100)
+    outside = tuple(replace(each, landlocked=False) for each in GOOD.processes)
+    assert note not in text_of(judge(replace(GOOD, processes=outside)), width=100)
+
+
 def test_what_others_have_named_cannot_drive_a_terminal():
     named = "/run/\x1b[2J\n\u202edir"
     facts = replace(GOOD, directories=(replace(GOOD.directories[0], path=named, mode=0o40777),))

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from support.socket_path import claimed
+from support.socket_path import claimed, connected, listen
 from udsrv.errors import PrivilegeError
 
 
@@ -26,22 +26,6 @@ def owned(path):
     owned = claimed(path)
     yield owned
     owned.withdraw()
-
-
-def connected(path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
-        return True
-
-
-def listen(path) -> socket.socket:
-    other = socket.socket(socket.AF_UNIX)
-    other.bind(str(path))
-    other.listen()
-    return other
 
 
 def test_nothing_is_at_the_path_before_it_is_published(owned, path, private):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.socket_path import claimed
+from support.socket_path import claimed, connected, listen
 from udsrv.errors import PrivilegeError
 
 # For the processes that the tests start.
@@ -24,22 +24,6 @@ def path(shared_directory):
 @pytest.fixture
 def private(path):
     return path.with_name("app.sock.d")
-
-
-def connected(path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
-        return True
-
-
-def listen(path) -> socket.socket:
-    other = socket.socket(socket.AF_UNIX)
-    other.bind(str(path))
-    other.listen()
-    return other
 
 
 def refusal(path) -> str:
@@ -162,7 +146,7 @@ def test_a_stale_socket_is_replaced(path, private):
 CRASH = """
 import os, socket, sys
 from pathlib import Path
-from support.socket_path import claimed
+from support.socket_path import claimed, connected, listen
 path = claimed(Path(sys.argv[1]))
 listener = path.stage()
 path.publish()
@@ -195,7 +179,7 @@ def test_what_a_crash_left_is_taken_over(path, private):
 HOLD = """
 import sys
 from pathlib import Path
-from support.socket_path import claimed
+from support.socket_path import claimed, connected, listen
 path = claimed(Path(sys.argv[1]))
 listener = path.stage()
 path.publish()

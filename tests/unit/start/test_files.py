@@ -57,7 +57,7 @@ def test_what_is_no_plain_file_is_refused_without_waiting(secret, kind):
 
 
 def test_a_missing_file_is_named(secret):
-    with pytest.raises(ConfigError, match=r"app\.envv: No such file"):
+    with pytest.raises(ConfigError, match=r"app\.envv: No such file .*install -m 0600 "):
         read_secret(f"{secret}v")
 
 

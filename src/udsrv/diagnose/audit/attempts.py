@@ -18,17 +18,12 @@ from typing import Any
 
 from udsrv.diagnose.audit.child import Likeness, ask_child, become
 from udsrv.diagnose.audit.facts import DONE, Attempts, File, Place, Process, Writable
+from udsrv.diagnose.audit.writable import ACCESS_LIST, MOST_DEPTH, what_it_can_write
 from udsrv.errors import UdsrvError
 
 ACTIONS = ("connect", "chmod", "create", "unlink")
 
-#: Below one place at most so many entries are looked at, and so many findings kept.
-MOST_ENTRIES = 20_000
-MOST_DEPTH = 64
-MOST_FINDINGS = 20
-
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_ACCESS_LIST = "system.posix_acl_access"
 
 
 def attempts_of(
@@ -132,7 +127,7 @@ def decoy_of(live: File | None) -> Iterator[str | None]:
             os.chown(inside, live.uid, live.gid, follow_symlinks=False)
             os.chmod(inside, stat.S_IMODE(live.mode))
             if live.has_access_list:
-                os.setxattr(inside, _ACCESS_LIST, os.getxattr(live.path, _ACCESS_LIST))
+                os.setxattr(inside, ACCESS_LIST, os.getxattr(live.path, ACCESS_LIST))
             listener.listen(8)
             os.rename(name, name, src_dir_fd=private_fd, dst_dir_fd=parent_fd)
         except BaseException:
@@ -187,63 +182,3 @@ def _outcome(action: Callable[[], None]) -> str:
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, "an error without a number")
     return DONE
-
-
-def what_it_can_write(places: Sequence[Place]) -> tuple[list[Writable], list[str]]:
-    """Return what the calling process may write in ``places``, and sockets it may connect to.
-
-    What is below a writable directory goes without saying. Devices that everybody may
-    write are left out, and no symbolic link is followed but a place itself.
-    """
-    seen: set[tuple[int, int]] = set()
-    writable: list[Writable] = []
-    sockets: list[str] = []
-    for place in places:
-        found = 0
-        for path, facts in _walk(place):
-            identity = (facts.st_dev, facts.st_ino)
-            if identity in seen:
-                continue
-            seen.add(identity)
-            if stat.S_ISSOCK(facts.st_mode):
-                sockets.append(path)
-            elif not (stat.S_ISCHR(facts.st_mode) and facts.st_mode & stat.S_IWOTH):
-                found += 1
-                if found <= MOST_FINDINGS:
-                    writable.append(Writable(file_of(path, facts), place))
-    return writable, sorted(sockets)
-
-
-def _walk(place: Place) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield what the calling process may write at the place and below it, in order of names."""
-    entries = 0
-    top = os.path.realpath(place.path)
-    pending = [(top, place.depth if os.path.isdir(top) else -1)]
-    while pending and entries < MOST_ENTRIES:
-        path, depth = pending.pop()
-        entries += 1
-        if os.access(path, os.W_OK, effective_ids=True):
-            try:
-                facts = os.lstat(path)
-            except OSError:  # gone meanwhile
-                continue
-            yield path, facts
-            if not facts.st_mode & stat.S_ISVTX:
-                continue  # who may write a directory may do so with all that is in it
-        if depth > 0:
-            with contextlib.suppress(OSError), os.scandir(path) as listing:
-                below = [entry for entry in listing if not entry.is_symlink()]
-                below.sort(key=lambda entry: entry.name, reverse=True)
-                # A depth below zero: not a directory.
-                pending += [
-                    (each.path, depth - 1 if each.is_dir(follow_symlinks=False) else -1)
-                    for each in below
-                ]
-
-
-def file_of(path: str, facts: os.stat_result) -> File:
-    """Return the facts of one path."""
-    listed = False
-    with contextlib.suppress(OSError):
-        listed = _ACCESS_LIST in os.listxattr(path, follow_symlinks=False)
-    return File(path, facts.st_uid, facts.st_gid, facts.st_mode, listed)

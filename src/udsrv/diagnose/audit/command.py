@@ -15,10 +15,10 @@ from udsrv.config.model import DEFAULT, Settings
 from udsrv.diagnose.audit import surroundings
 from udsrv.diagnose.audit.attempts import attempt, attempts_of
 from udsrv.diagnose.audit.child import Likeness
-from udsrv.diagnose.audit.facts import Attempts, Facts, File, Place, Process, Unit, Wanted
+from udsrv.diagnose.audit.facts import Attempts, Facts, File, Process, Unit, Wanted
 from udsrv.diagnose.audit.judge import judge
 from udsrv.diagnose.audit.places import places
-from udsrv.diagnose.audit.processes import read_processes
+from udsrv.diagnose.audit.processes import lock_owner, read_processes
 from udsrv.diagnose.audit.report import json_of, text_of
 from udsrv.errors import UsageError
 from udsrv.start.image import PACKAGE
@@ -71,9 +71,11 @@ def collect(settings: Settings, threshold: float) -> Facts:
     socket = surroundings.file_at(settings.socket)
     listener, listening = _listener(settings.socket, socket)
     processes: tuple[Process, ...] = ()
+    owner = lock_owner(surroundings.lock_identity(settings.socket))
     if listener is not None:
-        processes = read_processes(listener, surroundings.lock_identity(settings.socket))
-    read_by_root = tuple(_read_by_root(settings))
+        processes = read_processes(listener, owner)
+    secrets = tuple(_secrets(settings))
+    read_by_root = (*_read_by_root(settings), *secrets)
     looked_at = places(
         settings,
         master_reads=read_by_root,
@@ -92,6 +94,8 @@ def collect(settings: Settings, threshold: float) -> Facts:
         directories=surroundings.directories_to(os.path.dirname(settings.socket)),
         private=surroundings.file_at(f"{settings.socket}.d"),
         executed=surroundings.files_of_root(read_by_root, PACKAGE),
+        secrets=tuple(filter(None, map(surroundings.file_at, secrets))),
+        lock_owner=owner,
         processes=processes,
         attempts=attempts,
         stranger=_as_stranger(socket if listening else None),
@@ -117,8 +121,16 @@ def _read_by_root(settings: Settings) -> Iterable[str]:
     yield sys.executable
     yield os.path.join(os.path.dirname(sys.executable), "udsrv")
     yield from (path for path in set(settings.origins.values()) if path.startswith("/"))
+
+
+def _secrets(settings: Settings) -> Iterable[str]:
+    """Yield the files that root hands to the application, and nobody else may know."""
     if settings.env_file is not None:
         yield settings.env_file
+    for item in settings.credential:
+        _, _, path = item.partition(":")
+        if path:  # without one, the service manager's copy is meant
+            yield path
 
 
 def _code(settings: Settings, processes: Iterable[Process]) -> tuple[str, ...]:
@@ -131,8 +143,7 @@ def _code(settings: Settings, processes: Iterable[Process]) -> tuple[str, ...]:
 
 def _as_stranger(live: File | None) -> Attempts:
     ids = (_NOBODY,) * 3
-    none: tuple[Place, ...] = ()
-    return attempt(Likeness(ids, ids, (), 0, None), live, none)
+    return attempt(Likeness(ids, ids, (), 0, None), live, ())
 
 
 def _names(processes: Iterable[Process], socket: File | None, wanted: Wanted) -> dict[str, str]:

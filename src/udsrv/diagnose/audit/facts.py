@@ -29,9 +29,14 @@ class Descriptor:
     writes: bool
 
     @property
+    def is_device(self) -> bool:
+        """It is a device, wherever its file lies."""
+        return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)
+
+    @property
     def kind(self) -> str:
         """A word for the table, which must not vary with the names of temporary files."""
-        if self.target.startswith("/dev/"):
+        if self.is_device:
             return self.target
         if self.target.startswith("anon_inode:"):
             return self.target.removeprefix("anon_inode:").strip("[]")
@@ -123,6 +128,8 @@ class Unit:
     name: str
     exposure: float | None
     word: str
+    command: str = ""  # what has generated it, as its first line says
+    has_drop_ins: bool = False  # of ``systemctl edit``
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,7 @@ class Wanted:
     owner: int | None
     group: int | None
     user: int | None
-    access_log: str | None
+    access_log: str | None  # without links; "-": standard output
     sandbox: str
     nginx_uids: frozenset[int]
     nginx_gids: Mapping[int, str]
@@ -153,6 +160,8 @@ class Facts:
     directories: tuple[File, ...]  # above the socket, from / down
     private: File | None
     executed: tuple[File, ...]  # what root runs and reads, and the directories above
+    secrets: tuple[File, ...]  # files that nobody but root should know
+    lock_owner: int | None  # who holds the lock beside the socket: a server that runs
     processes: tuple[Process, ...]
     attempts: Mapping[int, Attempts]  # by pid
     stranger: Attempts  # as nobody
@@ -165,3 +174,11 @@ class Facts:
     def master(self) -> Process | None:
         """The process above all others."""
         return next((each for each in self.processes if each.role == "master"), None)
+
+    def user(self, uid: int) -> str:
+        """Return the account's name, or its number."""
+        return self.names.get(f"u{uid}", str(uid))
+
+    def group(self, gid: int) -> str:
+        """Return the group's name, or its number."""
+        return self.names.get(f"g{gid}", str(gid))

@@ -65,7 +65,7 @@ def _findings(
 ) -> Iterator[Finding]:
     for row, judgement in zip(ROWS, judgements, strict=True):
         if judgement.verdict != "ok":
-            remedy = judgement.remedy or restart(facts)
+            remedy = judgement.remedy or (restart(facts) if judgement.verdict == "fail" else "")
             yield Finding(row, title, judgement.verdict, judgement.fact, remedy, pids)
 
 

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable
 
 from udsrv.config.model import Settings
-from udsrv.diagnose.audit.attempts import MOST_DEPTH
 from udsrv.diagnose.audit.facts import Place
+from udsrv.diagnose.audit.writable import MOST_DEPTH
 
 # The machine's own: depth, and what else than code or configuration of the machine it is.
 _SYSTEM = (

@@ -36,18 +36,18 @@ class _Seen:
     sockets: frozenset[int] | None  # inodes; None: not ours to read
 
 
-def read_processes(listener: int, lock: tuple[int, int] | None) -> tuple[Process, ...]:
+def read_processes(listener: int, owner: int | None) -> tuple[Process, ...]:
     """Return the tree that serves the socket with the inode ``listener``, and who else holds it.
 
-    The master is the holder above which there is none; of several the one with the lock on the
-    file ``lock`` (device and inode), which the kernel gives to one process.
+    The master is the holder above which there is none; of several ``owner``, who has the lock
+    beside the socket, which the kernel gives to one process.
     """
     seen = {each.pid: each for each in _all_processes()}
     holders = {pid for pid, each in seen.items() if listener in (each.sockets or ())}
     roles = roles_of(
         {pid: each.parent for pid, each in seen.items()},
         {pid: seen[pid].started for pid in holders},
-        _lock_owner(lock),
+        owner,
     )
     found = [_read(seen[pid], role) for pid, role in roles.items()]
     return tuple(
@@ -139,8 +139,8 @@ def _sockets(directory_fd: int) -> frozenset[int] | None:
     return frozenset(inode for each in links.values() if (inode := _socket_inode(each)))
 
 
-def _lock_owner(lock: tuple[int, int] | None) -> int | None:
-    """Return who holds the lock on a file, by the kernel's list of locks."""
+def lock_owner(lock: tuple[int, int] | None) -> int | None:
+    """Return who holds the lock on a file (device and inode), by the kernel's list of locks."""
     if lock is None:
         return None
     device, inode = lock

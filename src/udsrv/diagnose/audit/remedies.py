@@ -9,7 +9,7 @@ import shlex
 import stat
 from collections.abc import Iterable
 
-from udsrv.diagnose.audit.facts import Facts, File
+from udsrv.diagnose.audit.facts import Facts, File, Unit
 
 AS_ROOT = "sudo udsrv audit, with the same options"
 
@@ -23,9 +23,18 @@ def restart(facts: Facts) -> str:
     return f"start udsrv with --socket {shlex.quote(facts.wanted.socket)}"
 
 
+def as_generated(unit: Unit, restart: str) -> str:
+    """Return what makes the unit again what the generator makes it."""
+    steps = [f"systemctl revert {shlex.quote(unit.name)}"] if unit.has_drop_ins else []
+    command = unit.command or "udsrv gen-systemd ..."
+    steps.append(command.replace("udsrv gen-systemd", "udsrv gen-systemd --output /", 1))
+    return " && ".join((*steps, "systemctl daemon-reload", restart))
+
+
 def seal(facts: Facts) -> str:
     """Return what starts the server with its sandbox."""
-    if facts.wanted.sandbox == "off":
+    unfiltered = [each.seccomp == 0 for each in facts.processes if each.role != "master"]
+    if facts.wanted.sandbox == "off" or all(unfiltered):
         return f"take 'sandbox off' out of the settings, and {restart(facts)}"
     return restart(facts)
 

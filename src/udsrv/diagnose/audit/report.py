@@ -17,6 +17,8 @@ from udsrv.diagnose.audit.judge import Report
 from udsrv.diagnose.audit.rules_process import ROWS
 
 SCHEMA_VERSION = 1
+#: Of the generated unit, the greatest difference that a setting makes.
+EXPOSURE_WITHOUT_NETWORK = 1.2
 _LABEL = 16
 _NARROWEST = 14
 
@@ -24,7 +26,7 @@ _NARROWEST = 14
 def text_of(report: Report, *, width: int) -> str:
     """Return the table, what is around it, and a line for everything that isn't right."""
     facts = report.facts
-    lines = [*_table(report, width), "", *_surroundings(facts), ""]
+    lines = [*_table(report, width), "", *_notes(facts), *_surroundings(facts), ""]
     for each in report.findings:
         mark = each.verdict.upper() if each.verdict == "fail" else each.verdict
         fix = f"; fix: {each.remedy}" if each.remedy else ""
@@ -60,13 +62,20 @@ def _table(report: Report, width: int) -> Iterator[str]:
             yield f"{name if line == 0 else '':<{_LABEL}}{columns}"
 
 
+def _notes(facts: Facts) -> Iterator[str]:
+    if any(each.landlocked for each in facts.processes):
+        yield (
+            "What can be written and connected to is what ids and mounts allow. Landlock allows"
+            " less: no kernel shows what."
+        )
+        yield ""
+
+
 def _surroundings(facts: Facts) -> Iterator[str]:
     live = facts.socket
     owner = ""
     if live is not None:
-        user = facts.names.get(f"u{live.uid}", str(live.uid))
-        group = facts.names.get(f"g{live.gid}", str(live.gid))
-        owner = f" {user}:{group} {live.permissions}"
+        owner = f" {facts.user(live.uid)}:{facts.group(live.gid)} {live.permissions}"
     yield f"{'socket':<{_LABEL}}{escaped(facts.wanted.socket)}{owner or ' (not there)'}"
     above = " ".join(f"{each.path} {each.permissions}" for each in facts.directories)
     yield f"{'directories':<{_LABEL}}{escaped(above)}"
@@ -76,6 +85,9 @@ def _surroundings(facts: Facts) -> Iterator[str]:
         exposure = "not known" if facts.unit.exposure is None else f"{facts.unit.exposure}"
         unit = f"{facts.unit.name}, exposure {exposure} {facts.unit.word}".rstrip()
     yield f"{'unit':<{_LABEL}}{escaped(unit)}"
+    if facts.unit is not None and facts.master is not None and facts.master.network is None:
+        step = "--network none, when it connects to Unix sockets alone:"
+        yield f"{'next step':<{_LABEL}}{step} exposure {EXPOSURE_WITHOUT_NETWORK}"
 
 
 def escaped(text: str) -> str:

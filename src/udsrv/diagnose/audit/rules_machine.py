@@ -10,8 +10,9 @@ import shlex
 import stat
 from collections.abc import Iterator
 
+from udsrv.diagnose.audit.attacks import succeeding
 from udsrv.diagnose.audit.facts import DONE, Facts, File
-from udsrv.diagnose.audit.remedies import AS_ROOT, close_socket_mode, restart
+from udsrv.diagnose.audit.remedies import AS_ROOT, as_generated, close_socket_mode, restart
 from udsrv.diagnose.audit.verdicts import Finding
 from udsrv.sandbox import policy
 from udsrv.start.directories import who_may_write
@@ -25,6 +26,7 @@ def machine_findings(facts: Facts) -> Iterator[Finding]:
     yield from _private(facts)
     yield from _others(facts)
     yield from _executed(facts)
+    yield from _secrets(facts)
     yield from _unit(facts)
     yield from _kernel(facts)
 
@@ -36,7 +38,9 @@ def _socket(facts: Facts) -> Iterator[Finding]:
         yield Finding("socket", wanted.socket, "fail", "isn't there", restart(facts))
         return
     if not stat.S_ISSOCK(live.mode):
-        remedy = f"mv {path} {path}.moved && {restart(facts)}"
+        remedy = f"mv {path} {path}.moved"
+        if facts.lock_owner is None:  # else the master puts the socket back by itself
+            remedy = f"{remedy} && {restart(facts)}"
         yield Finding("socket", wanted.socket, "fail", "isn't a socket", remedy)
         return
     mode = stat.S_IMODE(live.mode)
@@ -44,11 +48,7 @@ def _socket(facts: Facts) -> Iterator[Finding]:
         who = "every local user may connect" if mode & 0o002 else f"not {wanted.mode:04o}"
         fact = f"has mode {mode:04o}: {who}"
         yield Finding("socket", wanted.socket, "fail", fact, close_socket_mode(facts))
-    for kind, want, have in (("chown", wanted.owner, live.uid), ("chgrp", wanted.group, live.gid)):
-        if want not in (None, have):
-            what = "uid" if kind == "chown" else "gid"
-            fact = f"has {what} {have}, not {want} as the settings say"
-            yield Finding("socket", wanted.socket, "fail", fact, f"{kind} {want} {path}")
+    yield from _ownership(facts, live)
     if live.has_access_list:
         fact = "has an access control list, which lets others connect than owner and group"
         yield Finding("socket", wanted.socket, "fail", fact, f"setfacl -b {path}")
@@ -57,6 +57,36 @@ def _socket(facts: Facts) -> Iterator[Finding]:
         yield Finding("socket", wanted.socket, "unknown", fact, "modprobe unix_diag")
     elif not facts.listening:
         yield Finding("socket", wanted.socket, "fail", "nobody listens there", restart(facts))
+
+
+def _ownership(facts: Facts, live: File) -> Iterator[Finding]:
+    """Yield a finding for an owner or a group that the settings don't name, or that isn't safe."""
+    wanted, master = facts.wanted, facts.master
+    path = shlex.quote(wanted.socket)
+    for command, kind, want, have in (
+        ("chown", "uid", wanted.owner, live.uid),
+        ("chgrp", "gid", wanted.group, live.gid),
+    ):
+        if want not in (None, have):
+            fact = f"has {kind} {have}, not {want} as the settings say"
+            yield Finding("socket", wanted.socket, "fail", fact, f"{command} {want} {path}")
+    if master is None:  # whose it should be isn't known
+        return
+    master_uid, master_gid = master.uids[1], master.gids[1]
+    if wanted.owner is None and live.uid not in {0, master_uid, *wanted.nginx_uids}:
+        name = facts.user(live.uid)
+        fact = f"belongs to {name}, neither the master nor Nginx, who can open it to everybody"
+        yield Finding("socket", wanted.socket, "fail", fact, f"chown {master_uid} {path}")
+    if (
+        wanted.group is None
+        and live.mode & stat.S_IWGRP
+        and live.gid not in {0, master_gid, *wanted.nginx_gids}
+    ):
+        name = facts.group(live.gid)
+        fact = f"lets the group {name} connect, which isn't known to be Nginx's"
+        nginx = next(iter(wanted.nginx_gids.values()), None)
+        remedy = f"chgrp {nginx} {path}" if nginx else f"udsrv audit --socket-group {name} ..."
+        yield Finding("socket", wanted.socket, "fail", fact, remedy)
 
 
 def _processes(facts: Facts) -> Iterator[Finding]:
@@ -159,6 +189,17 @@ def _executed(facts: Facts) -> Iterator[Finding]:
             yield from _open_to_others("read by root", each, 0, 0)
 
 
+def _secrets(facts: Facts) -> Iterator[Finding]:
+    if facts.master is not None and facts.master.uids[1] != 0:
+        return
+    for each in facts.secrets:
+        if each.uid or stat.S_IMODE(each.mode) & 0o077:
+            path = shlex.quote(each.path)
+            fact = f"(uid {each.uid}, gid {each.gid}, mode {each.permissions}) is open to others"
+            remedy = f"chown root {path} && chmod 0600 {path}"
+            yield Finding("secrets", each.path, "fail", fact, remedy)
+
+
 def _unit(facts: Facts) -> Iterator[Finding]:
     unit = facts.unit
     if unit is None:
@@ -169,11 +210,7 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         yield Finding("unit", unit.name, "unknown", fact, look)
     elif unit.exposure > facts.threshold:
         fact = f"its exposure is {unit.exposure} ({unit.word}), more than {facts.threshold:g}"
-        remedy = (
-            "udsrv gen-systemd --output / with the options of the first line of"
-            f" /etc/systemd/system/{unit.name}, systemctl daemon-reload && {restart(facts)}"
-        )
-        yield Finding("unit", unit.name, "fail", fact, remedy)
+        yield Finding("unit", unit.name, "fail", fact, as_generated(unit, restart(facts)))
 
 
 def _kernel(facts: Facts) -> Iterator[Finding]:
@@ -181,4 +218,6 @@ def _kernel(facts: Facts) -> Iterator[Finding]:
     gaps = policy.gaps(abi, calls_denied=True, only_loopback=None)
     if gaps:
         fact = "; ".join(gap.text for gap in gaps)
+        if names := succeeding(abi):
+            fact += f"; of docs/known-attacks.md succeed: {', '.join(names)}"
         yield Finding("kernel", f"Linux {facts.kernel}", "warn", fact, "")

@@ -40,18 +40,10 @@ def _root_serves(facts: Facts) -> bool:
     return facts.master is None or facts.master.uids[1] == 0
 
 
-def _user(facts: Facts, uid: int) -> str:
-    return facts.names.get(f"u{uid}", str(uid))
-
-
-def _group(facts: Facts, gid: int) -> str:
-    return facts.names.get(f"g{gid}", str(gid))
-
-
 def _ids(process: Process, facts: Facts) -> Judgement:
     uids, gids = set(process.uids), set(process.gids)
     uid, gid = process.uids[1], process.gids[1]
-    cell = f"{_user(facts, uid)}:{_group(facts, gid)} ({uid}:{gid})"
+    cell = f"{facts.user(uid)}:{facts.group(gid)} ({uid}:{gid})"
     if len(uids) > 1 or len(gids) > 1:
         cell = f"uids {' '.join(map(str, process.uids))}, gids {' '.join(map(str, process.gids))}"
     if _is_master(process):
@@ -62,24 +54,22 @@ def _ids(process: Process, facts: Facts) -> Judgement:
     elif len(uids) > 1 or len(gids) > 1:
         fact = f"can change between ids: {cell}"
     elif facts.master is not None and uid == facts.master.uids[1]:
-        fact = (
-            f"runs as {_user(facts, uid)}, as the master does, and can do all that the master can"
-        )
+        fact = f"runs as {facts.user(uid)}, as the master does, and can do all that the master can"
         remedy = f"kill -TERM {facts.master.pid}, and start udsrv as root with --user"
     elif uid in facts.wanted.nginx_uids:
-        fact = f"runs as {_user(facts, uid)}, which is Nginx's user too"
+        fact = f"runs as {facts.user(uid)}, which is Nginx's user too"
         remedy = (
             f"useradd --system --user-group udsrv, then restart with --user udsrv: {restart(facts)}"
         )
     elif facts.wanted.user not in (None, uid):
-        fact = f"runs as uid {uid}, not as {_user(facts, facts.wanted.user or 0)} of the settings"
+        fact = f"runs as uid {uid}, not as {facts.user(facts.wanted.user or 0)} of the settings"
     return Judgement(cell, "fail" if fact else "ok", fact, remedy)
 
 
 def _groups(process: Process, facts: Facts) -> Judgement:
     uid, gid = process.uids[1], process.gids[1]
     others = sorted(set(process.groups) - {gid})
-    cell = " ".join(_group(facts, each) for each in others) or "none"
+    cell = " ".join(facts.group(each) for each in others) or "none"
     if _is_master(process):
         return Judgement(cell)
     everything = {*others, *process.gids}
@@ -88,21 +78,23 @@ def _groups(process: Process, facts: Facts) -> Judgement:
     for forbidden, whose in ((_socket_gid(facts), "the socket's"), (None, "Nginx's")):
         gids = {forbidden} if forbidden is not None else set(facts.wanted.nginx_gids)
         for each in sorted(gids & everything):
-            name = _group(facts, each)
+            name = facts.group(each)
             fact = f"is in {whose} group, {name}: it can connect to the socket that it serves"
             if each == gid:
                 nginx = next(iter(facts.wanted.nginx_gids.values()), "NGINX'S GROUP")
                 remedy = f"chgrp {nginx} {shlex.quote(facts.wanted.socket)}"
                 if each in facts.wanted.nginx_gids:
-                    remedy = f"usermod --gid nogroup {_user(facts, uid)} && {restart(facts)}"
+                    remedy = f"usermod --gid nogroup {facts.user(uid)} && {restart(facts)}"
+                    if each not in facts.account_groups.get(uid, {each}):
+                        remedy = f"leave out --group {name}, and {restart(facts)}"
             else:
-                remedy = f"gpasswd -d {_user(facts, uid)} {name} && {restart(facts)}"
+                remedy = f"gpasswd -d {facts.user(uid)} {name} && {restart(facts)}"
                 if each not in facts.account_groups.get(uid, {each}):
                     remedy = restart(facts)
             return Judgement(cell, "fail", fact, remedy)
     more = set(others) - facts.account_groups.get(uid, frozenset(others))
     if more:
-        names = " ".join(_group(facts, each) for each in sorted(more))
+        names = " ".join(facts.group(each) for each in sorted(more))
         return Judgement(cell, "fail", f"has groups that its account hasn't: {names}")
     return Judgement(cell)
 
@@ -161,6 +153,8 @@ def _landlock(process: Process, facts: Facts) -> Judgement:
         return Judgement("yes (proven)")
     if _is_master(process):
         return Judgement("none")
+    if process.role == "descendant" and _is_below_a_domain(process, facts):
+        return Judgement("yes (inherited)")
     if facts.landlock_abi == 0:
         fact = "this kernel has no Landlock, so only ids keep it from files"
         return Judgement("none", "warn", fact, "add landlock to lsm= on the kernel's command line")
@@ -175,15 +169,25 @@ def _landlock(process: Process, facts: Facts) -> Judgement:
     return Judgement("not proven", "fail", fact, seal(facts))
 
 
+def _is_below_a_domain(process: Process, facts: Facts) -> bool:
+    """Tell whether what it descends from is in a domain, which no child leaves. landlock(7)."""
+    by_pid = {each.pid: each for each in facts.processes}
+    above = by_pid.get(process.parent)
+    while above is not None and above.role == "descendant" and not above.landlocked:
+        above = by_pid.get(above.parent)
+    return above is not None and bool(above.landlocked)
+
+
 def _dumpable(process: Process, facts: Facts) -> Judgement:
     if process.dumpable is None:
         return Judgement("-")
     if not process.dumpable or _is_master(process):
         return Judgement("yes" if process.dumpable else "no")
     fact = "another process of its user can read its memory and take its descriptors"
-    # What the application itself has started is a program of its own.
-    verdict = "warn" if process.role == "descendant" else "fail"
-    return Judgement("yes", verdict, fact)
+    if process.role == "descendant":
+        # exec made it so, and no setting of ours changes that.
+        return Judgement("yes", "warn", f"{fact}; it is a program that the application has started")
+    return Judgement("yes", "fail", fact)
 
 
 def _descriptors(process: Process, facts: Facts) -> Judgement:
@@ -201,28 +205,28 @@ def _descriptors(process: Process, facts: Facts) -> Judgement:
 
 def _is_foreign(each: Descriptor, process: Process, facts: Facts) -> bool:
     """Tell whether the process holds more of a file or device than its ids would give it."""
-    if not (stat.S_ISREG(each.mode) or stat.S_ISDIR(each.mode) or _is_device(each)):
+    if not (stat.S_ISREG(each.mode) or stat.S_ISDIR(each.mode) or each.is_device):
         return False
     if not each.target.startswith("/") or each.target.startswith("/memfd:"):
         return False
     if each.target == facts.wanted.access_log:  # root opens it and hands the descriptor down
         return False
-    if each.number <= 2 and _is_the_masters(each, facts):  # where the log goes
+    if _is_where_the_log_goes(each, facts) and (
+        each.number <= 2
+        or process.role == "supervisor"  # keeps it elsewhere while it preloads the application
+        or facts.wanted.access_log == "-"
+    ):
         return False
     shift = 6 if each.uid == process.uids[1] else 3 if _in(each.gid, process) else 0
     needed = 4 * each.reads | 2 * each.writes
     return (each.mode >> shift & needed) != needed
 
 
-def _is_device(each: Descriptor) -> bool:
-    return stat.S_ISCHR(each.mode) or stat.S_ISBLK(each.mode)
-
-
 def _in(gid: int, process: Process) -> bool:
     return gid == process.gids[1] or gid in process.groups
 
 
-def _is_the_masters(each: Descriptor, facts: Facts) -> bool:
+def _is_where_the_log_goes(each: Descriptor, facts: Facts) -> bool:
     held = (facts.master.descriptors or ()) if facts.master else ()
     return any(other.number <= 2 and other.identity == each.identity for other in held)
 
@@ -261,7 +265,9 @@ def _can_write(process: Process, facts: Facts) -> Judgement:
         for each in wrong[:_MOST_SHOWN]
     )
     remedy = " && ".join(dict.fromkeys(remedies))
-    return Judgement(cell, verdict, f"can write {named}", remedy)
+    # A domain is proven, and not what it forbids: that is never taken for a defence.
+    fact = f"may by its ids write {named}" if process.landlocked else f"can write {named}"
+    return Judgement(cell, verdict, fact, remedy)
 
 
 def _other_sockets(process: Process, facts: Facts) -> Judgement:
