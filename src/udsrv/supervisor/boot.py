@@ -9,11 +9,11 @@ import contextlib
 import os
 import socket
 import sys
-from dataclasses import replace
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD, Channel, Kind, Record
+from udsrv.fds import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
+from udsrv.ipc import Channel, Kind, Record
 from udsrv.log import INFO, Form, Log
 from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
@@ -48,8 +48,9 @@ def _run(control: Channel) -> int:
     set_title(f"udsrv: supervisor {app} generation {payload.generation}")
     require_native()
     # After the check, whose message says more than an import that fails here.
-    from udsrv.sandbox.apply import harden, place_here, seal_supervisor
+    from udsrv.sandbox.apply import harden, seal_supervisor
     from udsrv.sandbox.descriptors import close_all_but
+    from udsrv.sandbox.place import place_here
     from udsrv.sandbox.proof import prove, wanted
     from udsrv.supervisor.loop import Supervisor
 
@@ -65,9 +66,7 @@ def _run(control: Channel) -> int:
         private.enter_context(credentials_directory(payload.spec.log))
         directory = private.enter_context(private_tmpdir())
         place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
-        report = seal_supervisor(settings, place)
-        report.write(payload.spec.log)
-        place = replace(place, abi=report.abi)
+        seal_supervisor(settings, place).write(payload.spec.log)
         if settings.sandbox == "strict":
             prove({"Seccomp": "2"})  # a filter. Source: proc(5)
         watcher = None

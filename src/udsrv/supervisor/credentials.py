@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from udsrv.errors import PrivilegeError
-from udsrv.ipc import CREDENTIALS_FD
+from udsrv.fds import CREDENTIALS_FD, content
 from udsrv.log import Log
 from udsrv.supervisor.tmpdir import private_directory
 
@@ -52,8 +52,7 @@ def credentials_directory(log: Log) -> Iterator[None]:
 def read_credentials(fd: int) -> dict[str, bytes]:
     """Return what ``start.credentials`` put into ``fd``, and close it; nothing of /dev/null."""
     try:
-        # All generations share one offset. Source: open(2), "open file descriptions".
-        text = os.pread(fd, os.fstat(fd).st_size, 0) or b"{}"
+        text = content(fd) or b"{}"
     finally:
         os.close(fd)
     return {name: base64.b64decode(data) for name, data in json.loads(text).items()}

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
+from udsrv.fds import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
 from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
 from udsrv.supervisor.tmpdir import private_tmpdir
@@ -26,7 +26,8 @@ def main() -> None:
         spec = read_payload().spec
         settings = spec.settings
         require_native()
-        from udsrv.sandbox.apply import harden, place_here, seal_supervisor
+        from udsrv.sandbox.apply import harden, seal_supervisor
+        from udsrv.sandbox.place import place_here
         from udsrv.sandbox.policy import writable
         from udsrv.sandbox.proof import prove, wanted
 
