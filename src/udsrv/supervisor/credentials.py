@@ -12,7 +12,6 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from udsrv.errors import PrivilegeError
 from udsrv.fds import CREDENTIALS_FD, content
@@ -94,8 +93,9 @@ def in_memory(directory: str) -> bool:
     """
     device = os.stat(directory).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        if before.split(" ")[2] == number:
-            return after.split(" ")[0] in ("tmpfs", "ramfs")
+    with open("/proc/self/mountinfo") as mounts:
+        for line in mounts:
+            before, _, after = line.partition(" - ")
+            if before.split(" ")[2] == number:
+                return after.split(" ")[0] in ("tmpfs", "ramfs")
     return False
