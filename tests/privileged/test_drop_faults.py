@@ -303,7 +303,7 @@ def assert_all(
     names: tuple[str, ...],
 ) -> None:
     """Go over every call of ``names`` in ``processes``; nothing may be found wrong."""
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(4) as pool:
         cases = [
             pool.submit(walk, name, number, calls)
             for name in names
