@@ -261,7 +261,7 @@ def test_strict_goes_without_nothing(shared_directory, where):
 
 @pytest.mark.parametrize("where", ["first_start", "next_worker"])
 def test_a_path_that_landlock_only_claims_to_open_stays_closed(rig, where):
-    """A refusal ends the start. After a lie a start may fail for want of the path, or do without."""
+    """A refusal ends the start. After a lie it fails for want of the path, or goes without."""
     start = getattr(rig, where)
     clean, trace = start(f"trace={RULE}")
     processes = calls_by_process(trace, until="never")

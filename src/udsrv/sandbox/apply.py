@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -20,12 +19,9 @@ from udsrv.log import Log
 from udsrv.sandbox import policy
 from udsrv.sandbox.entrance import CALLS_DENIED, TEMPORARY
 from udsrv.sandbox.layers import demand, deny, restrict
+from udsrv.sandbox.network import reaches_only_loopback
 from udsrv.sandbox.place import Place
 from udsrv.sandbox.policy import Tier
-
-#: Addresses for documentation, RFC 5737 and RFC 3849: any that isn't of this machine will do.
-_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
-_DISCARD_PORT = 9
 
 
 @dataclass(frozen=True)
@@ -46,13 +42,13 @@ class Report:
 def harden() -> None:
     """Give up what no process of the application needs, whatever the settings say.
 
-    After exec, which makes a process dumpable again. Source: prctl(2).
+    After exec, which makes a process dumpable again. It gains no privileges since before that.
+    Source: prctl(2).
 
     Raises:
         PrivilegeError: the kernel refused.
     """
     try:
-        _native.no_new_privileges()
         _native.not_dumpable()
         _native.child_subreaper()
     except OSError as error:
@@ -161,29 +157,3 @@ def die_with(supervisor_pid: int) -> None:
         raise PrivilegeError(f"the process can't be sealed: {error}") from error
     if os.getppid() != supervisor_pid:
         raise PrivilegeError("the supervisor is gone")
-
-
-def reaches_only_loopback() -> bool:
-    """Tell whether addresses beyond this machine are filtered, without sending anything there.
-
-    An address of this machine's own that isn't its loopback is on the other side of such a filter
-    too. A machine without any has no way out. Source: systemd.resource-control(5), IPAddressDeny=.
-    """
-    return all(_is_filtered(family, address) for family, address in _ELSEWHERE)
-
-
-def _is_filtered(family: int, elsewhere: str) -> bool:
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((elsewhere, _DISCARD_PORT))  # for a datagram that is only a look-up
-        except OSError:
-            return True  # no way there
-        own = probe.getsockname()[0]
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.sendto(b"", (own, _DISCARD_PORT))
-        except PermissionError:
-            return True
-        except OSError:
-            return False
-    return False

@@ -1,6 +1,6 @@
 """What the application's processes may do: one page, with the reason beside each line. Pure.
 
-Runs as: the application's user. Nothing here acts; ``sandbox.apply`` hands it to the kernel.
+Runs as: the application's user. Nothing here acts; ``sandbox.layers`` hands it to the kernel.
 
 A path that isn't listed can't be opened, a call that is listed fails. Landlock names the rights
 (landlock(7)), seccomp the calls (seccomp(2)). What neither can do stands in docs/sandbox.md.

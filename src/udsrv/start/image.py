@@ -19,9 +19,11 @@ import sys
 try:
     import udsrv
 except ModuleNotFoundError:
-    sys.path.append(sys.argv[1].rpartition("/")[0])
-    import udsrv
-    sys.path.pop()
+    from importlib import util
+    spec = util.spec_from_file_location(
+        "udsrv", sys.argv[1] + "/__init__.py", submodule_search_locations=[sys.argv[1]])
+    udsrv = sys.modules["udsrv"] = util.module_from_spec(spec)
+    spec.loader.exec_module(udsrv)
 try:
     from udsrv.{tier} import main
 except ImportError as error:

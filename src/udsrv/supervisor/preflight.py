@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 from udsrv.errors import UdsrvError
 from udsrv.fds import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
-from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
-from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.worker.target import extend_path, load
 
 if TYPE_CHECKING:  # it needs the compiled module, whose absence is reported first
@@ -26,20 +24,14 @@ def main() -> None:
         spec = read_payload().spec
         settings = spec.settings
         require_native()
-        from udsrv.sandbox.apply import harden, seal_supervisor
-        from udsrv.sandbox.place import place_here
         from udsrv.sandbox.policy import writable
-        from udsrv.sandbox.proof import prove, wanted
+        from udsrv.supervisor.sealed import sealed
 
-        harden()
         for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD):
             os.close(fd)  # only their places are taken
         os.set_inheritable(CREDENTIALS_FD, False)
-        prove(wanted(spec.identity, session=os.getpid(), fds={0, 1, 2, CREDENTIALS_FD}))
-        os.umask(settings.umask)
-        with credentials_directory(spec.log), private_tmpdir() as directory:
-            place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
-            _say(seal_supervisor(settings, place))
+        with sealed(spec, {0, 1, 2, CREDENTIALS_FD}) as (place, report):
+            _say(report)
             if settings.sandbox != "off":
                 print(f"ok  writes       {', '.join(writable(settings, place))}: no other place")
             sys.stdout.flush()
