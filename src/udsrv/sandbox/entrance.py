@@ -11,7 +11,7 @@ from udsrv.sandbox import policy
 from udsrv.sandbox.layers import demand, deny, restrict
 from udsrv.sandbox.place import place_here
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # without the module typing
 if TYPE_CHECKING:
     from udsrv.config.model import Settings
 

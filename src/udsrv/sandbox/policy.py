@@ -4,6 +4,8 @@ Runs as: the application's user. Nothing here acts; ``sandbox.layers`` hands it 
 
 A path that isn't listed can't be opened, a call that is listed fails. Landlock names the rights
 (landlock(7)), seccomp the calls (seccomp(2)). What neither can do stands in docs/sandbox.md.
+
+Every start waits for this page to be read, so it is made of plain classes and numbers (ADR 7).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from errno import EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # without the module typing
 if TYPE_CHECKING:
     from udsrv.config.model import Settings
     from udsrv.sandbox.place import Place

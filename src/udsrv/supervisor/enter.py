@@ -5,7 +5,7 @@ environment but the standard library. ``.pth`` files, ``sitecustomize`` and what
 variables name run after the exec, inside. Source: site, "This module is automatically imported".
 
 Every start waits for this. So it, and what it imports, goes without ``dataclasses``, ``typing`` and
-the table of settings, which would take longer than all that it does (`TYPE_CHECKING` is typing's).
+the table of settings, which would take longer than all that it does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from udsrv.errors import PrivilegeError
 from udsrv.fds import PAYLOAD_FD, content
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # without the module typing
 if TYPE_CHECKING:
     from udsrv.config.model import Settings
 
