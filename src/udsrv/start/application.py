@@ -91,7 +91,7 @@ def check_application(settings: Settings, spec: SpawnSpec, stdout_fd: int) -> in
 
 
 def _in_the_sandbox(settings: Settings, python: str, *, tier: str) -> list[str]:
-    """Return the command that enters the sandbox, followed by what then runs in the environment."""
+    """Return the command that enters the sandbox, if there is one to enter, and what follows it."""
     following = command(python, _LATE_PATH, tier=tier)
     if settings.sandbox == "off":
         return following
