@@ -11,6 +11,8 @@ import pytest
 from support.accounts import IS_ROOT, ORDINARY_USER
 from support.servers import Udsrv
 
+_TOKENS = itertools.count()
+
 AS_APP_USER = ("--user", ORDINARY_USER) if IS_ROOT else ()
 
 
@@ -30,3 +32,15 @@ def serve(start_module_udsrv: Callable[..., Udsrv], module_directory: Path) -> C
         return start_module_udsrv(app, *AS_APP_USER, *options, socket=socket)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Udsrv], threads: int) -> Udsrv:
+    """What most modules ask: an application with a case for each path."""
+    return serve("cases:app", "--threads", str(threads))
+
+
+@pytest.fixture
+def token() -> str:
+    """A word that no other test has, to find what belongs to this one in the log."""
+    return f"token-{next(_TOKENS)}"

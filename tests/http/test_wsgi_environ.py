@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable
 
 import pytest
@@ -191,6 +192,58 @@ def test_one_request_knows_nothing_of_another(server: Udsrv):
     assert (third["SERVER_PROTOCOL"], third["HTTP_HOST"]) == ("HTTP/1.1", "a")
 
 
+# What comes with every request, so that a server may be tempted to take it for given.
+USUAL = {
+    "Host": ["a", "b:8080"],
+    "Accept": ["*/*", "text/html"],
+    "accept": ["*/*"],
+    "Accept-Encoding": ["gzip", "gzip, br", "br"],
+    "Accept-Language": ["en"],
+    "Cookie": ["a=1", "b=2"],
+    "Sec-Fetch-Mode": ["cors"],
+    "User-Agent": ["one", "two"],
+    "X-Forwarded-For": ["1.2.3.4", "2.3.4.5", "unknown"],
+    "X-Forwarded-Proto": ["https", "http"],
+    "X-Real-IP": ["1.2.3.4", "2.3.4.5"],
+    "X-Some-Thing-That-Nobody-Has-Heard-Of-Yet": ["1", "2"],
+}
+
+
+def told_of(fields: list[tuple[str, str]]) -> dict[str, str]:
+    """What an environ says of these fields."""
+    told: dict[str, str] = {}
+    for name, value in fields:
+        key = f"HTTP_{name.upper().replace('-', '_')}"
+        between = "; " if name == "Cookie" else ","
+        told[key] = f"{told[key]}{between}{value}" if key in told else value
+    last = [value for name, value in fields if name == "X-Forwarded-For"][-1:]
+    told["REMOTE_ADDR"] = last[0] if last and last[0] != "unknown" else ""
+    is_https = [value for name, value in fields if name == "X-Forwarded-Proto"][-1:] == ["https"]
+    told["wsgi.url_scheme"] = "https" if is_https else "http"
+    return told
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_headers_are_those_of_the_request_however_many_were_alike_before_it(
+    server: Udsrv, seed: int
+):
+    chance = random.Random(seed)  # noqa: S311  # no secret
+    with raw_http.Connection(server.socket) as client:
+        for _ in range(12):
+            names = ["Host", *chance.sample([*USUAL][1:], chance.randint(0, 9))]
+            fields = [(name, chance.choice(USUAL[name])) for name in names]
+            for _ in range(chance.choice((1, 70, 150))):
+                other = [field for field in fields if field[0] == "Host" or chance.random() < 0.99]
+                if chance.random() < 0.01:
+                    name = chance.choice([*USUAL][1:])
+                    other.append((name, chance.choice(USUAL[name])))
+                client.send(head("/", *map(": ".join, other)).replace(b"Host: a\r\n", b"", 1))
+                environ = json.loads(client.read_response().body)["environ"]
+                told = told_of(other)
+                names_told = {name for name in environ if name.startswith("HTTP_")} | told.keys()
+                assert {name: environ.get(name) for name in names_told} == told
+
+
 # ---- who is believed ----------------------------------------------------------------------------
 
 
@@ -285,6 +338,19 @@ def test_the_kernel_says_who_is_believed(start_udsrv, options, user, groups, is_
     )
     seen = forwarded_seen_by(server, user, **groups)
     assert seen == (("1.2.3.4", "https", ALL_NAMES) if is_believed else ("", "http", set()))
+
+
+@pytest.mark.root
+def test_a_stranger_is_not_believed_because_others_were_before_it(start_udsrv):
+    server = start_udsrv(
+        *("hello:echo", "--user", ORDINARY_USER),
+        *("--socket-owner", STRANGER, "--socket-group", "www-data"),
+    )
+    with raw_http.Connection(server.socket) as trusted:
+        for _ in range(150):
+            trusted.send(FORWARDED)
+            assert json.loads(trusted.read_response().body)["environ"].keys() >= ALL_NAMES
+    assert forwarded_seen_by(server, STRANGER) == ("", "http", set())
 
 
 def test_without_root_its_own_user_is_believed(start_udsrv):

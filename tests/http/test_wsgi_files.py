@@ -24,17 +24,10 @@ LARGE = 8_000_000
 MEDIUM = 100_000
 SMALL = 3000
 
-_numbers = itertools.count()
-
 
 @pytest.fixture(scope="module")
 def server(serve: Callable[..., Udsrv], threads: int) -> Udsrv:
     return serve("files:app", "--threads", str(threads))
-
-
-@pytest.fixture
-def token() -> str:
-    return f"token-{next(_numbers)}"
 
 
 def patterned(size: int) -> bytes:
@@ -43,8 +36,10 @@ def patterned(size: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def make_file(module_directory: Path) -> Callable[[bytes], Path]:
+    numbers = itertools.count()
+
     def make(content: bytes) -> Path:
-        path = open_to_applications(module_directory) / f"file-{next(_numbers)}"
+        path = open_to_applications(module_directory) / f"file-{next(numbers)}"
         path.write_bytes(content)
         path.chmod(0o666)
         return path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
 
 import pytest
 
@@ -13,19 +12,6 @@ from support import raw_http
 from support.servers import Udsrv
 
 BUFFER = 65536  # --body-buffer: up to here a body is complete before the application is called
-
-
-@pytest.fixture(scope="module")
-def server(serve: Callable[..., Udsrv], threads: int) -> Udsrv:
-    return serve("cases:app", "--threads", str(threads))
-
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def token() -> str:
-    return f"token-{next(_numbers)}"
 
 
 def head(target: str, framing: str, *fields: str) -> bytes:

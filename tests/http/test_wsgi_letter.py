@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,14 +17,6 @@ BUFFER = 65536  # --body-buffer
 @pytest.fixture(scope="module")
 def server(serve: Callable[..., Udsrv], threads: int) -> Udsrv:
     return serve("letter:app", "--threads", str(threads))
-
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def token() -> str:
-    return f"token-{next(_numbers)}"
 
 
 def head(target: str, *fields: str, method: str = "GET") -> bytes:

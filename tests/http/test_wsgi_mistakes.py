@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-
 import pytest
 
 from support import raw_http
 from support.servers import Udsrv
-
-
-@pytest.fixture(scope="module")
-def server(serve: Callable[..., Udsrv], threads: int) -> Udsrv:
-    return serve("cases:app", "--threads", str(threads))
-
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def token() -> str:
-    return f"token-{next(_numbers)}"
 
 
 def ask(server: Udsrv, target: str, *, method: str = "GET") -> bytes:

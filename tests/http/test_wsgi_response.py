@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,19 +11,6 @@ import pytest
 from support import raw_http
 from support.directories import open_to_applications
 from support.servers import Udsrv
-
-
-@pytest.fixture(scope="module")
-def server(serve: Callable[..., Udsrv], threads: int) -> Udsrv:
-    return serve("cases:app", "--threads", str(threads))
-
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def token() -> str:
-    return f"token-{next(_numbers)}"
 
 
 def head(target: str, *, method: str = "GET", version: str = "1.1", fields: tuple = ()) -> bytes:

@@ -79,6 +79,13 @@ def answer(start):
     file.seek(0)
     return environ["wsgi.file_wrapper"](file)
 """,
+    "write": """
+def answer(start):
+    write = start("200 OK", [])
+    until_told()
+    write(b"la")
+    return [b"te"]
+""",
     "an exception": """
 def answer(start):
     until_told()

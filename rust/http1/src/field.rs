@@ -306,7 +306,8 @@ fn not_a_field(line: &[u8], at: usize) -> Result<Line, FieldError> {
 
 /// Whether `bytes` is a token.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && run(bytes, TOKEN) == bytes.len()
+    let letters = letter_run(bytes);
+    !bytes.is_empty() && letters + run(&bytes[letters..], TOKEN) == bytes.len()
 }
 
 /// `bytes` without spaces and tabs around it, and without any other byte being taken for one.

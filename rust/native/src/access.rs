@@ -595,16 +595,25 @@ fn all_values<'r, 'f>(
 /// Whether every byte stands for itself in both forms: printable ASCII but for quote and backslash.
 #[inline]
 fn is_plain(part: &[u8]) -> bool {
+    const CHUNK: usize = 16;
     // Without a way out, so that several bytes are looked at together.
-    let odd = |byte: u8| {
-        u8::from(byte.wrapping_sub(0x20) >= 0x5f) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+    let odd = |chunk: &[u8; CHUNK]| {
+        chunk.iter().fold(0, |odd, &byte| {
+            let is_printable = byte.wrapping_sub(0x20) < 0x5f;
+            odd | u8::from(!is_printable) | u8::from(byte == b'"') | u8::from(byte == b'\\')
+        })
     };
-    let (chunks, rest) = part.as_chunks::<16>();
-    let mut seen = 0;
-    for chunk in chunks {
-        seen |= chunk.iter().fold(0, |seen, &byte| seen | odd(byte));
-    }
-    rest.iter().fold(seen, |seen, &byte| seen | odd(byte)) == 0
+    let Some(last) = part.last_chunk() else {
+        let mut padded = [b' '; CHUNK];
+        padded[..part.len()].copy_from_slice(part);
+        return odd(&padded) == 0;
+    };
+    // The last chunk may overlap the one before.
+    let (chunks, _) = part.as_chunks();
+    chunks
+        .iter()
+        .fold(odd(last), |seen, chunk| seen | odd(chunk))
+        == 0
 }
 
 fn hex(byte: u8) -> [u8; 2] {

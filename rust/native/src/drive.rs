@@ -6,6 +6,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ impl<'a, 'py> Driver<'a, 'py> {
     /// # Errors
     ///
     /// What the interpreter says when it can't make an object.
-    pub fn new(py: Python<'py>, engine: &'a Engine) -> PyResult<Self> {
+    pub fn new(py: Python<'py>, engine: &'a Arc<Engine>) -> PyResult<Self> {
         Ok(Self {
             py,
             engine,

@@ -65,7 +65,7 @@ pub struct Hooks {
 pub struct Engine {
     pub config: Config,
     pub hooks: Hooks,
-    pub flags: Arc<Flags>,
+    pub flags: Flags,
     pub access: Option<AccessLog>,
     pub epoll: Epoll,
     pub slots: Slots,
@@ -113,7 +113,7 @@ impl Engine {
         Ok(Self {
             config,
             hooks,
-            flags: Arc::new(flags),
+            flags,
             access,
             epoll,
             slots: Slots::new(),

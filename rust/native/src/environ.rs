@@ -10,15 +10,14 @@ use http1::{Head, Version, percent_decode, split_host};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::file::FileWrapper;
 use crate::header_names::{NameCache, Role, interned, key_of};
 use crate::input::Input;
 use crate::python;
+use crate::template::{Common, Template};
 
 /// The objects that a worker's requests share.
 pub struct Environ {
-    template: Py<PyDict>,
-    template_len: usize,
+    template: Template,
     keys: Keys,
     values: Values,
     names: NameCache,
@@ -29,13 +28,6 @@ pub struct Environ {
     client: Option<Range<usize>>,
     /// A path while it is decoded.
     path: Vec<u8>,
-}
-
-/// What all requests of a worker have in common.
-pub struct Common<'a, 'py> {
-    pub errors: &'a Bound<'py, PyAny>,
-    pub multithread: bool,
-    pub multiprocess: bool,
 }
 
 struct Keys {
@@ -53,7 +45,7 @@ struct Keys {
 }
 
 struct Values {
-    methods: [(&'static [u8], Py<PyString>); 7],
+    methods: [(&'static [u8], Py<PyString>); 6],
     http10: Py<PyString>,
     empty: Py<PyString>,
 }
@@ -105,11 +97,9 @@ impl Origin {
 impl Environ {
     pub fn new(py: Python<'_>, common: &Common<'_, '_>) -> PyResult<Self> {
         let key = |text: &str| interned(py, text.as_bytes());
-        let template = template(py, common)?;
         let origin = Origin::new(py, b"", false)?;
         Ok(Self {
-            template_len: template.len(),
-            template: template.unbind(),
+            template: Template::new(py, common)?,
             keys: Keys {
                 request_method: key("REQUEST_METHOD"),
                 path_info: key("PATH_INFO"),
@@ -125,7 +115,6 @@ impl Environ {
             },
             values: Values {
                 methods: [
-                    (b"GET", key("GET")),
                     (b"POST", key("POST")),
                     (b"HEAD", key("HEAD")),
                     (b"PUT", key("PUT")),
@@ -159,44 +148,56 @@ impl Environ {
         early_hints: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         self.client = None;
-        let environ = python::copy(self.template.bind(py))?;
+        let mut copy = self.template.copy(py)?;
         if let Some(input) = input {
-            python::set(&environ, self.keys.input.bind(py), input)?;
+            python::set(&copy.environ, self.keys.input.bind(py), input)?;
         }
-        self.set_request_line(&environ, bytes, head)?;
-
-        let mut expected_len = self.template_len;
+        self.set_request_line(&copy.environ, bytes, head)?;
         // RFC 8297 2: a client of HTTP/1.0 knows no interim answers.
         if let Some(early_hints) = early_hints
             && is_trusted
             && head.version == Version::Http11
         {
-            python::set(&environ, self.keys.early_hints.bind(py), early_hints)?;
-            expected_len += 1;
+            python::set(&copy.environ, self.keys.early_hints.bind(py), early_hints)?;
+            copy.expected_len += 1;
         }
         let mut forwarded = Forwarded::default();
         for field in &head.fields {
-            let (name, value) = (field.name.of(bytes), field.value.of(bytes));
+            let (name, bytes) = (field.name.of(bytes), field.value.of(bytes));
             let entry = self.names.get(py, name);
-            match entry.role {
-                Role::Plain | Role::Cookie => {}
-                _ if !is_trusted => continue,
-                Role::ForwardedFor => forwarded.client = Some(value),
-                Role::ForwardedProto => forwarded.scheme = Some(value),
-                Role::Forwarded => {}
+            if !is_trusted && !matches!(entry.role, Role::Plain | Role::Cookie) {
+                continue;
             }
-            let value = entry.value(py, value)?;
-            python::set(&environ, entry.key.bind(py), &value)?;
-            expected_len += 1;
+            let value = match &forwarded.client {
+                // `X-Real-IP`, mostly.
+                Some((list, value)) if entry.role == Role::Forwarded && *list == bytes => {
+                    value.clone()
+                }
+                _ => entry.value(py, bytes)?,
+            };
+            self.template.put(&mut copy, entry, &value)?;
+            match entry.role {
+                Role::ForwardedFor => forwarded.client = Some((bytes, value)),
+                Role::ForwardedProto => forwarded.scheme = Some(bytes),
+                Role::Plain | Role::Cookie | Role::Forwarded => {}
+            }
         }
-        if environ.len() != expected_len {
+        let has_repeated = self.template.finish(&mut copy)?;
+        let environ = copy.environ;
+        if has_repeated {
             join_repeated(&environ, bytes, head, is_trusted)?;
         }
 
-        if let Some(client) = forwarded.client.and_then(client_address) {
+        if let Some((list, value)) = &forwarded.client
+            && let Some(client) = client_address(list)
+        {
             let start = client.as_ptr().addr() - bytes.as_ptr().addr();
             self.client = Some(start..start + client.len());
-            let client = python::latin1(py, client.as_bytes())?;
+            let client = if client.len() == list.len() {
+                value.clone()
+            } else {
+                python::latin1(py, client.as_bytes())?
+            };
             python::set(&environ, self.keys.remote_addr.bind(py), &client)?;
         }
         let host = head.host.map_or(&b""[..], |host| host.of(bytes));
@@ -220,12 +221,14 @@ impl Environ {
     ) -> PyResult<()> {
         let py = environ.py();
         let method = head.method.of(bytes);
-        let known = self.values.methods.iter().find(|(name, _)| *name == method);
-        let method = match known {
-            Some((_, known)) => known.bind(py).clone(),
-            None => python::latin1(py, method)?,
-        };
-        python::set(environ, self.keys.request_method.bind(py), &method)?;
+        if method != b"GET" {
+            let known = self.values.methods.iter().find(|(name, _)| *name == method);
+            let method = match known {
+                Some((_, known)) => known.bind(py).clone(),
+                None => python::latin1(py, method)?,
+            };
+            python::set(environ, self.keys.request_method.bind(py), &method)?;
+        }
 
         let target = python::latin1(py, head.target.of(bytes))?;
         python::set(environ, self.keys.request_uri.bind(py), &target)?;
@@ -266,7 +269,7 @@ impl Environ {
         let other = self.other_origin.take();
         if let Some(other) = other.filter(|other| other.is(host, is_https)) {
             other.put_into(environ, &self.keys)?;
-            other.put_into(self.template.bind(py), &self.keys)?;
+            other.put_into(self.template.dict(py), &self.keys)?;
             self.origin = other;
         } else {
             let origin = Origin::new(py, host, is_https)?;
@@ -318,14 +321,14 @@ fn join_repeated(
 
 /// What a trusted peer says about its client.
 #[derive(Default)]
-struct Forwarded<'a> {
-    /// The last `X-Forwarded-For`.
-    client: Option<&'a [u8]>,
+struct Forwarded<'a, 'py> {
+    /// The last `X-Forwarded-For`, and its value in `environ`.
+    client: Option<(&'a [u8], Bound<'py, PyString>)>,
     /// The last `X-Forwarded-Proto`.
     scheme: Option<&'a [u8]>,
 }
 
-impl Forwarded<'_> {
+impl Forwarded<'_, '_> {
     fn is_https(&self) -> bool {
         self.scheme == Some(b"https")
     }
@@ -336,56 +339,6 @@ pub fn client_address(value: &[u8]) -> Option<&str> {
     let last = value.rsplit(|&byte| byte == b',').next()?;
     let text = str::from_utf8(last.trim_ascii()).ok()?;
     text.parse::<IpAddr>().ok().map(|_| text)
-}
-
-/// What every request has, and a place for what is set in every request.
-fn template<'py>(py: Python<'py>, common: &Common<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
-    let template = PyDict::new(py);
-    let text = |key: &str, value: &str| {
-        let key = PyString::intern(py, key);
-        template.set_item(key, PyString::intern(py, value))
-    };
-    text("REQUEST_METHOD", "")?;
-    text("SCRIPT_NAME", "")?;
-    text("PATH_INFO", "")?;
-    text("QUERY_STRING", "")?;
-    text("REQUEST_URI", "")?;
-    text("SERVER_PROTOCOL", "HTTP/1.1")?;
-    text("SERVER_NAME", "localhost")?;
-    text("SERVER_PORT", "80")?;
-    text("SERVER_SOFTWARE", "udsrv")?;
-    text("REMOTE_ADDR", "")?;
-    text("wsgi.url_scheme", "http")?;
-    let object =
-        |key: &str, value: Bound<'py, PyAny>| template.set_item(PyString::intern(py, key), value);
-    let truth = |value: bool| pyo3::types::PyBool::new(py, value).to_owned().into_any();
-    object("wsgi.version", (1, 0).into_pyobject(py)?.into_any())?;
-    // An empty body has no state, so that all requests without one can share it.
-    let nothing = Bound::new(py, Input::complete(Vec::new()))?;
-    object("wsgi.input", nothing.into_any())?;
-    object("wsgi.errors", common.errors.clone())?;
-    object("wsgi.multithread", truth(common.multithread))?;
-    object("wsgi.multiprocess", truth(common.multiprocess))?;
-    object("wsgi.run_once", truth(false))?;
-    object("wsgi.input_terminated", truth(true))?;
-    object("wsgi.file_wrapper", py.get_type::<FileWrapper>().into_any())?;
-    make_room(&template)?;
-    Ok(template)
-}
-
-/// Let the template's table, and with it that of every copy, have room for the usual headers too.
-///
-/// A dict's table grows when keys are added and stays when they are removed. The added ones are few
-/// enough that `PyDict_Copy` still copies the table as it is.
-fn make_room(template: &Bound<'_, PyDict>) -> PyResult<()> {
-    let names = ["a", "b", "c", "d", "e", "f"];
-    for name in names {
-        template.set_item(name, ())?;
-    }
-    for name in names {
-        template.del_item(name)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use pyo3::types::PyBytes;
 
 use crate::config::DRAIN_BYTES;
 use crate::connection::{FileBody, Remainder};
-use crate::engine::Flags;
+use crate::engine::{Engine, Flags};
 use crate::file::Part;
 use crate::gil_cell::{GilCell, Taken};
 use crate::input::{HANDOVER, Input};
@@ -38,8 +38,7 @@ const RELEASING_SEND_BYTES: usize = 16 * 1024;
 
 #[pyclass(frozen, name = "Exchange", module = "udsrv._native")]
 pub struct Exchange {
-    flags: Arc<Flags>,
-    send_timeout: Duration,
+    engine: Arc<Engine>,
     state: GilCell<State>,
 }
 
@@ -145,9 +144,10 @@ pub struct Ended {
 }
 
 impl Exchange {
-    pub fn new(flags: Arc<Flags>, send_timeout: Duration, keeps_heads: bool) -> Self {
+    pub fn new(engine: Arc<Engine>) -> Self {
         let mut reply = Reply::new();
-        if keeps_heads {
+        let access = engine.access.as_ref();
+        if access.is_some_and(|access| access.format.needs_answer_head) {
             reply.keep_heads();
         }
         let state = State {
@@ -156,8 +156,7 @@ impl Exchange {
             is_sending: false,
         };
         Self {
-            flags,
-            send_timeout,
+            engine,
             state: GilCell::new(state),
         }
     }
@@ -284,6 +283,13 @@ impl Exchange {
         })
     }
 
+    /// See whether the server was told to finish, if the head of the answer comes next.
+    pub fn listen(&self, py: Python<'_>) {
+        if !self.is_head_sent(py) {
+            self.engine.look_at_control(py);
+        }
+    }
+
     /// Send a part of the body, and the head before the first one.
     pub fn send_part(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> Result<(), Trouble> {
         self.send(py, Piece::Part, data.as_bytes(), None).map(drop)
@@ -365,7 +371,7 @@ impl Exchange {
             return Err(PyRuntimeError::new_err("another thread is sending").into());
         }
         let terms = match &state.link {
-            Some(link) => link.terms(py, &self.flags),
+            Some(link) => link.terms(py, &self.engine.flags),
             None => return Err(is_over().into()),
         };
         Ok((state, terms))
@@ -395,7 +401,7 @@ impl Exchange {
         let mut out = state.reply.take_out();
         let mut sent = 0;
         // The usual case: it fits, and the GIL isn't given away in between.
-        if !(self.flags.is_threaded() && total >= RELEASING_SEND_BYTES) {
+        if !(self.engine.flags.is_threaded() && total >= RELEASING_SEND_BYTES) {
             match kernel::send_pieces(fd, [&out, body, after], 0) {
                 Sent::Bytes(count) => sent = count,
                 Sent::WouldBlock => {}
@@ -415,7 +421,7 @@ impl Exchange {
         let mut outcome = Ok(());
         let mut is_left = false;
         while sent < total && outcome.is_ok() && !is_left {
-            let timeout = self.send_timeout;
+            let timeout = self.engine.config.send_timeout;
             match py.detach(|| send_or_wait(fd, pieces, sent, is_last, timeout)) {
                 Step::Sent(count) => sent += count,
                 Step::Interrupted => outcome = py.check_signals().map_err(Trouble::from),
@@ -460,7 +466,7 @@ impl Exchange {
         let mut sent = 0;
         let mut outcome = Ok(());
         while sent < hints.len() && outcome.is_ok() {
-            let timeout = self.send_timeout;
+            let timeout = self.engine.config.send_timeout;
             match py.detach(|| send_or_wait(fd, [hints, b"", b""], sent, false, timeout)) {
                 Step::Sent(count) => sent += count,
                 Step::Interrupted => outcome = py.check_signals().map_err(Trouble::from),

@@ -53,7 +53,7 @@ pub fn key_of(name: &[u8]) -> Vec<u8> {
 ///
 /// Only these keys are interned. Python 3.12 never frees an interned string, and a peer can think of
 /// any number of names.
-const USUAL: [(&str, bool); 48] = [
+pub const USUAL: [(&str, bool); 48] = [
     ("accept", true),
     ("accept-charset", true),
     ("accept-encoding", true),
@@ -111,6 +111,8 @@ pub struct NameCache {
 
 pub struct NameEntry {
     name: Box<[u8]>,
+    /// Where it is in [`USUAL`].
+    pub place: Option<usize>,
     pub role: Role,
     pub key: Py<PyString>,
     shared: Shared,
@@ -185,17 +187,20 @@ impl NameEntry {
     fn new(py: Python<'_>, name: &[u8]) -> Self {
         let key = key_of(name);
         let lower = name.to_ascii_lowercase();
-        let usual = USUAL.iter().find(|(usual, _)| usual.as_bytes() == lower);
+        let place = USUAL
+            .iter()
+            .position(|(usual, _)| usual.as_bytes() == lower);
         Self {
             name: name.into(),
+            place,
             role: Role::of(name),
-            key: match usual {
+            key: match place {
                 Some(_) => interned(py, &key),
                 // A name is a token, so it is ASCII.
                 None => PyString::new(py, &String::from_utf8_lossy(&key)).unbind(),
             },
-            shared: match usual {
-                Some((_, true)) => Shared::Nothing,
+            shared: match place {
+                Some(place) if USUAL[place].1 => Shared::Nothing,
                 _ => Shared::Never,
             },
         }
@@ -216,6 +221,12 @@ impl NameEntry {
             }
             Shared::Nothing | Shared::Last { .. } => self.keep(py, bytes),
         }
+    }
+
+    /// Whether `value` is the one that is kept.
+    #[inline]
+    pub fn keeps(&self, value: &Bound<'_, PyString>) -> bool {
+        matches!(&self.shared, Shared::Last { text, .. } if text.is(value))
     }
 
     #[cold]

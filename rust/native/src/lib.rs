@@ -31,6 +31,7 @@ mod serve;
 mod server;
 mod slots;
 mod start_response;
+mod template;
 mod timers;
 mod worker;
 

@@ -178,6 +178,16 @@ pub fn next<'py>(iterator: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyA
     }
 }
 
+/// Whether `len()` can be asked of an object. To ask in vain would cost an exception.
+pub fn has_length(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the type of a valid object; a slot is null or a function.
+    unsafe {
+        let kind = ffi::Py_TYPE(object.as_ptr());
+        !ffi::PyType_GetSlot(kind, ffi::Py_sq_length).is_null()
+            || !ffi::PyType_GetSlot(kind, ffi::Py_mp_length).is_null()
+    }
+}
+
 /// How many references there are to an object.
 pub fn references<T>(object: &Bound<'_, T>) -> isize {
     // SAFETY: a valid object.

@@ -16,7 +16,7 @@ use crate::access_log::{AccessLog, Pen};
 use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
 use crate::engine::Engine;
-use crate::environ::{Common, Environ};
+use crate::environ::Environ;
 use crate::exchange::{Ended, Exchange, Request, Trouble};
 use crate::file::FileWrapper;
 use crate::input::{Input, Stream};
@@ -25,6 +25,7 @@ use crate::python;
 use crate::reply::{Failure, Fault};
 use crate::response::Refusal;
 use crate::start_response::Callables;
+use crate::template::Common;
 
 /// A body in several pieces up to this size is put together and sent at once.
 const JOINED_BODY_BYTES: usize = 64 * 1024;
@@ -54,7 +55,7 @@ pub enum Served {
 /// What one thread serves requests with.
 pub struct Server<'a, 'py> {
     py: Python<'py>,
-    engine: &'a Engine,
+    engine: &'a Arc<Engine>,
     application: Bound<'py, PyAny>,
     environ: Environ,
     callables: Callables,
@@ -65,7 +66,7 @@ impl<'a, 'py> Server<'a, 'py> {
     /// # Errors
     ///
     /// What the interpreter says when it can't make an object.
-    pub fn new(py: Python<'py>, engine: &'a Engine) -> PyResult<Self> {
+    pub fn new(py: Python<'py>, engine: &'a Arc<Engine>) -> PyResult<Self> {
         let common = Common {
             errors: engine.hooks.errors.bind(py),
             multithread: engine.flags.is_threaded(),
@@ -76,7 +77,7 @@ impl<'a, 'py> Server<'a, 'py> {
             engine,
             application: engine.hooks.application.bind(py).clone(),
             environ: Environ::new(py, &common)?,
-            callables: callables(py, engine)?,
+            callables: Callables::new(py, engine)?,
             pen: engine.access.as_ref().map(AccessLog::pen),
         })
     }
@@ -159,7 +160,7 @@ impl<'a, 'py> Server<'a, 'py> {
             self.log_answer(request, is_trusted, &ended, duration, kept_environ.as_ref());
         }
         if !self.callables.are_ours_alone(py) {
-            match callables(py, self.engine) {
+            match Callables::new(py, self.engine) {
                 Ok(callables) => self.callables = callables,
                 Err(error) => self.engine.report(py, &place(bytes, head), error),
             }
@@ -344,20 +345,6 @@ fn input(py: Python<'_>, body: Body) -> PyResult<Option<Bound<'_, Input>>> {
         Body::Streaming(stream) => Input::streaming(stream),
     };
     Bound::new(py, input).map(Some)
-}
-
-fn callables(py: Python<'_>, engine: &Engine) -> PyResult<Callables> {
-    let access = engine.access.as_ref();
-    let keeps_heads = access.is_some_and(|access| access.format.needs_answer_head);
-    let flags = Arc::clone(&engine.flags);
-    let config = &engine.config;
-    Callables::new(
-        py,
-        flags,
-        config.send_timeout,
-        config.early_hints,
-        keeps_heads,
-    )
 }
 
 /// A variable of the application's `environ` as text, in whichever case it is named.
@@ -600,9 +587,7 @@ fn joined<'py>(items: impl Iterator<Item = Bound<'py, PyAny>>) -> Result<Option<
 
 /// Whether `len()` of the result is 1, if it has one.
 fn has_one_item(result: &Bound<'_, PyAny>) -> bool {
-    let py = result.py();
-    let has_length = result.get_type().hasattr(intern!(py, "__len__"));
-    has_length.is_ok_and(|has_length| has_length) && result.len().is_ok_and(|len| len == 1)
+    python::has_length(result) && result.len().is_ok_and(|len| len == 1)
 }
 
 /// Call the result's `close`, if it has one: PEP 3333 wants that however the request ends.

@@ -3,14 +3,13 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
-use crate::engine::Flags;
+use crate::engine::Engine;
 use crate::exchange::{Ended, Exchange, Link, Request, Trouble};
 use crate::input::Input;
 use crate::python::{self, Arguments, Definition};
@@ -29,14 +28,9 @@ pub struct Callables {
 }
 
 impl Callables {
-    pub fn new(
-        py: Python<'_>,
-        flags: Arc<Flags>,
-        send_timeout: Duration,
-        has_early_hints: bool,
-        keeps_heads: bool,
-    ) -> PyResult<Self> {
-        let exchange = Bound::new(py, Exchange::new(flags, send_timeout, keeps_heads))?;
+    pub fn new(py: Python<'_>, engine: &Arc<Engine>) -> PyResult<Self> {
+        let exchange = Bound::new(py, Exchange::new(Arc::clone(engine)))?;
+        let has_early_hints = engine.config.early_hints;
         let early_hints = has_early_hints
             .then(|| EARLY_HINTS.bind(&exchange).map(Bound::unbind))
             .transpose()?;
@@ -91,60 +85,78 @@ impl Callables {
     }
 }
 
-/// What the application gave to `start_response`.
-fn start(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
-    let exc_info = arguments.get(2).or_else(|| arguments.named("exc_info"));
-    let (Some(status), Some(headers), 2..=3) =
-        (arguments.get(0), arguments.get(1), arguments.len())
-    else {
-        return Err(PyTypeError::new_err(
-            "start_response takes a status, a list of headers and maybe exc_info",
-        ));
-    };
-    let exc_info = exc_info.filter(|info| !info.is_none());
-    exchange.start(arguments.py(), exc_info, |answer| {
-        render(answer, status, headers)
-    })
+/// One of the callables: what it does with what the application gives it.
+trait Callable {
+    fn call(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>>;
 }
 
-/// What the application gave to `write`.
-fn write_part(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
-    let py = arguments.py();
-    let (Some(data), 1) = (arguments.get(0), arguments.len()) else {
-        return Err(PyTypeError::new_err("write takes the bytes to send"));
-    };
-    let Ok(data) = data.cast::<PyBytes>() else {
-        return Err(PyTypeError::new_err(format!(
-            "write takes bytes, not {}",
-            python::type_name(&data)
-        )));
-    };
-    if !data.as_bytes().is_empty() {
-        exchange.send_part(py, &data).map_err(Trouble::into_error)?;
+/// `start_response`: the status, the headers, and maybe why they replace others.
+struct StartResponse;
+
+impl Callable for StartResponse {
+    fn call(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
+        let exc_info = arguments.get(2).or_else(|| arguments.named("exc_info"));
+        let (Some(status), Some(headers), 2..=3) =
+            (arguments.get(0), arguments.get(1), arguments.len())
+        else {
+            return Err(PyTypeError::new_err(
+                "start_response takes a status, a list of headers and maybe exc_info",
+            ));
+        };
+        let exc_info = exc_info.filter(|info| !info.is_none());
+        exchange.start(arguments.py(), exc_info, |answer| {
+            render(answer, status, headers)
+        })
     }
-    Ok(py.None())
 }
 
-/// What the application gave to `wsgi.early_hints`: a 103, or nothing once the peer is gone.
-fn hint(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
-    const CALLER: &str = "wsgi.early_hints";
-    let py = arguments.py();
-    let (Some(headers), 1) = (arguments.get(0), arguments.len()) else {
-        return Err(PyTypeError::new_err(
-            "wsgi.early_hints takes a list of headers",
-        ));
-    };
-    let mut hints = Answer::default();
-    hints.start_hints();
-    render_fields(&mut hints, headers, CALLER)?;
-    hints
-        .finish_hints()
-        .map_err(|mistake| raised(CALLER, &mistake))?;
-    match exchange.send_hints(py, &hints.out) {
-        Ok(()) | Err(Trouble::Fault(Fault::Failure(Failure::Gone | Failure::TimedOut))) => {
-            Ok(py.None())
+/// `write`: a part of the body.
+struct Write;
+
+impl Callable for Write {
+    fn call(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
+        let py = arguments.py();
+        let (Some(data), 1) = (arguments.get(0), arguments.len()) else {
+            return Err(PyTypeError::new_err("write takes the bytes to send"));
+        };
+        let Ok(data) = data.cast::<PyBytes>() else {
+            return Err(PyTypeError::new_err(format!(
+                "write takes bytes, not {}",
+                python::type_name(&data)
+            )));
+        };
+        if !data.as_bytes().is_empty() {
+            exchange.listen(py);
+            exchange.send_part(py, &data).map_err(Trouble::into_error)?;
         }
-        Err(trouble) => Err(trouble.into_error()),
+        Ok(py.None())
+    }
+}
+
+/// `wsgi.early_hints`: a 103, or nothing once the peer is gone.
+struct EarlyHints;
+
+impl Callable for EarlyHints {
+    fn call(exchange: &Exchange, arguments: &Arguments<'_, '_>) -> PyResult<Py<PyAny>> {
+        const CALLER: &str = "wsgi.early_hints";
+        let py = arguments.py();
+        let (Some(headers), 1) = (arguments.get(0), arguments.len()) else {
+            return Err(PyTypeError::new_err(
+                "wsgi.early_hints takes a list of headers",
+            ));
+        };
+        let mut hints = Answer::default();
+        hints.start_hints();
+        render_fields(&mut hints, headers, CALLER)?;
+        hints
+            .finish_hints()
+            .map_err(|mistake| raised(CALLER, &mistake))?;
+        match exchange.send_hints(py, &hints.out) {
+            Ok(()) | Err(Trouble::Fault(Fault::Failure(Failure::Gone | Failure::TimedOut))) => {
+                Ok(py.None())
+            }
+            Err(trouble) => Err(trouble.into_error()),
+        }
     }
 }
 
@@ -216,11 +228,11 @@ fn wrong_type(caller: &str, expected: &str, got: Borrowed<'_, '_, PyAny>) -> PyE
     PyTypeError::new_err(format!("{caller}: {expected}, not {got}"))
 }
 
-static START_RESPONSE: Definition = Definition::new(c"start_response", start_response);
-static WRITE: Definition = Definition::new(c"write", write);
-static EARLY_HINTS: Definition = Definition::new(c"early_hints", early_hints);
+static START_RESPONSE: Definition = Definition::new(c"start_response", called::<StartResponse>);
+static WRITE: Definition = Definition::new(c"write", called::<Write>);
+static EARLY_HINTS: Definition = Definition::new(c"early_hints", called::<EarlyHints>);
 
-unsafe extern "C" fn start_response(
+unsafe extern "C" fn called<C: Callable>(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
@@ -229,41 +241,9 @@ unsafe extern "C" fn start_response(
     // SAFETY: Python called.
     unsafe {
         python::entered(args, count, names, |arguments| {
-            // SAFETY: `Callables` binds this function to an `Exchange` only.
+            // SAFETY: `Callables` binds these functions to an `Exchange` only.
             let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
-            start(exchange.get(), arguments)
-        })
-    }
-}
-
-unsafe extern "C" fn write(
-    slf: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: Python called.
-    unsafe {
-        python::entered(args, count, names, |arguments| {
-            // SAFETY: `Callables` binds this function to an `Exchange` only.
-            let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
-            write_part(exchange.get(), arguments)
-        })
-    }
-}
-
-unsafe extern "C" fn early_hints(
-    slf: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: Python called.
-    unsafe {
-        python::entered(args, count, names, |arguments| {
-            // SAFETY: `Callables` binds this function to an `Exchange` only.
-            let exchange = Borrowed::from_ptr(arguments.py(), slf).cast_unchecked::<Exchange>();
-            hint(exchange.get(), arguments)
+            C::call(exchange.get(), arguments)
         })
     }
 }
