@@ -17,10 +17,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# The descriptors of a supervisor beside its standard streams; /dev/null where there is no access
-# log, or no credential.
-CONTROL_FD, PAYLOAD_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD = range(3, 8)
-
 RECORD = struct.Struct("<B7xQ")
 _FD = struct.Struct("i")
 

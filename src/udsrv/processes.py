@@ -11,7 +11,6 @@ import os
 import signal
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 
 class State(enum.Enum):
@@ -83,9 +82,19 @@ def kill_strays(known: Collection[int]) -> None:
     A stray that kept the listener would go on taking connections. Killing one may bring up its
     own children, so look until there are none. Source: PR_SET_CHILD_SUBREAPER, prctl(2).
     """
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    while strays := {int(pid) for pid in children.read_text().split()} - set(known):
+    while strays := _children().difference(known):
         for pid in strays:
             os.kill(pid, signal.SIGKILL)
+        for pid in strays:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def _children() -> set[int]:
+    """Return the children of this thread, which has forked or adopted all of the process's.
+
+    A reader misses some while another is taken off the list, which only their parent does: us.
+    Unlike the other entries of /proc it is there under ``ProtectProc=invisible``. Source: proc(5).
+    """
+    with open(f"/proc/self/task/{os.getpid()}/children") as children:
+        return set(map(int, children.read().split()))

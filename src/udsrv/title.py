@@ -10,13 +10,13 @@ Source: proc_pid_stat(5), fields 48 and 49; prctl(2), PR_SET_NAME.
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 _PR_SET_NAME = 15
 
 
 def _argument_area() -> tuple[int, int]:
-    stat = Path("/proc/self/stat").read_text(encoding="latin-1")
+    with open("/proc/self/stat", encoding="latin-1") as file:
+        stat = file.read()
     # The second field may hold spaces and parentheses; what follows its end is plain.
     fields = stat[stat.rindex(")") + 2 :].split()
     return int(fields[45]), int(fields[46])

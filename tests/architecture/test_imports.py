@@ -52,24 +52,37 @@ def test_only_what_runs_as_the_app_user_loads_the_compiled_module(module):
     assert not [name for name in imported_by(module) if name.startswith("udsrv._native")]
 
 
-# As the launcher starts the master: isolated, without site-packages, only our package importable.
-LOADED_BY_THE_MASTER = """
+def loaded_by(*modules: str) -> dict[str, str]:
+    """Return what importing these loads, with the files, in an interpreter as udsrv starts its own.
+
+    That is isolated, without site-packages, and only our package can be imported.
+    """
+    code = f"""
 import sys
 sys.path.append(sys.argv[1])
-import udsrv.cli.main, udsrv.start.boot
-for module in list(sys.modules.values()):
-    print(module.__name__, getattr(module, "__file__", None) or "built-in")
+import {", ".join(modules)}
+for name, module in list(sys.modules.items()):
+    print(name, getattr(module, "__file__", None) or "built-in")
 """
-
-
-def test_a_starting_master_loads_no_compiled_module_of_ours_and_nothing_foreign():
     listing = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", LOADED_BY_THE_MASTER, SITE_PACKAGES],
+        [sys.executable, "-I", "-S", "-c", code, SITE_PACKAGES],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    from_site_packages = [line for line in listing.splitlines() if SITE_PACKAGES in line]
+    return dict(line.split(maxsplit=1) for line in listing.splitlines())
+
+
+def test_a_starting_master_loads_no_compiled_module_of_ours_and_nothing_foreign():
+    loaded = loaded_by("udsrv.cli.main", "udsrv.start.boot")
+    from_site_packages = [name for name, file in loaded.items() if SITE_PACKAGES in file]
     assert from_site_packages
-    assert all(line.startswith("udsrv") for line in from_site_packages)
-    assert "_native" not in listing
+    assert all(name.startswith("udsrv") for name in from_site_packages)
+    assert "udsrv._native" not in loaded
+
+
+def test_the_entrance_of_the_sandbox_for_which_every_start_waits_loads_little():
+    loaded = loaded_by("udsrv.supervisor.enter", "udsrv.sandbox.entrance")
+    assert "udsrv._native" in loaded
+    slow = {"dataclasses", "typing", "pathlib", "socket", "udsrv.config", "udsrv.log", "udsrv.ipc"}
+    assert not slow & set(loaded)

@@ -16,6 +16,7 @@ TIERS = {
     "backoff",
     "errors",
     "events",
+    "fds",
     "ipc",
     "log",
     "master",

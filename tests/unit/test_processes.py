@@ -78,8 +78,38 @@ kill_strays(())
 assert children() == set()
 """
 
+# Families whose members end, wait, or leave their children to us, while others are killed.
+BURST = """
+import ctypes, os, signal
+from udsrv.processes import kill_strays
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+def burst(depth):
+    for number in range(6):
+        if not os.fork():
+            if depth and number % 2:
+                burst(depth - 1)
+            if number % 3:
+                os._exit(0)
+            signal.pause()
+known = os.fork()
+if not known:
+    signal.pause()
+for _ in range(5):
+    burst(2)
+    kill_strays({known})
+    assert os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+os.kill(known, signal.SIGKILL)
+os.waitpid(known, 0)
+try:
+    print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    pass
+else:
+    raise SystemExit(1)
+"""
 
-@pytest.mark.parametrize("script", [REAP, STRAYS], ids=["reap", "strays"])
+
+@pytest.mark.parametrize("script", [REAP, STRAYS, BURST], ids=["reap", "strays", "burst"])
 def test_children_are_taken_note_of(script):
     # In a process of its own, which has no other children.
     result = subprocess.run(

@@ -7,12 +7,6 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use sandbox::{Comparison, Condition, Denial, Grant};
 
-/// Make set-user-id files and file capabilities inert.
-#[pyfunction]
-fn no_new_privileges() -> PyResult<()> {
-    Ok(sandbox::no_new_privileges()?)
-}
-
 /// Keep other processes of the same user out of this one's memory.
 #[pyfunction]
 fn not_dumpable() -> PyResult<()> {
@@ -95,7 +89,6 @@ fn condition(PyCondition(argument, word, value): PyCondition) -> PyResult<Condit
 /// # Errors
 /// The interpreter is out of memory.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(no_new_privileges, module)?)?;
     module.add_function(wrap_pyfunction!(not_dumpable, module)?)?;
     module.add_function(wrap_pyfunction!(child_subreaper, module)?)?;
     module.add_function(wrap_pyfunction!(die_with_parent, module)?)?;

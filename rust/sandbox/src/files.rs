@@ -47,7 +47,7 @@ pub struct Grant {
 /// right to bind TCP ports (without `connect_tcp`, to connect to them too), and the right to signal and
 /// to reach by abstract socket whatever is not below this restriction.
 ///
-/// After `no_new_privileges`. Returns the ABI of the kernel, 0 where it has no Landlock; what an ABI lacks is not enforced. Paths
+/// For a process that can gain no privileges, `PR_SET_NO_NEW_PRIVS`. Returns the ABI of the kernel, 0 where it has no Landlock; what an ABI lacks is not enforced. Paths
 /// that don't exist or can't be reached are left out. Source: landlock(7).
 ///
 /// # Errors

@@ -22,16 +22,6 @@ fn prctl(option: libc::c_int, argument: libc::c_ulong) -> io::Result<()> {
     Ok(())
 }
 
-/// Make set-user-id files and file capabilities inert, for this process and all it starts.
-///
-/// Source: prctl(2), `PR_SET_NO_NEW_PRIVS`.
-///
-/// # Errors
-/// The kernel refused.
-pub fn no_new_privileges() -> io::Result<()> {
-    prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
-}
-
 /// Keep other processes of the same user out of this one's memory, and its core off the disk.
 ///
 /// Source: prctl(2), `PR_SET_DUMPABLE`. exec sets it back.

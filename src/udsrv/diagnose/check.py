@@ -39,7 +39,9 @@ def check(settings: Settings) -> int:
         if fd >= 0:
             os.close(fd)
         print(f"ok  access log   {settings.access_logfile}", flush=True)
-    code = preflight(settings, who, supervisor) or check_application(supervisor, stdout_fd=1)
+    code = preflight(settings, who, supervisor) or check_application(
+        settings, supervisor, stdout_fd=1
+    )
     if code == 0:
         print("ok  application  loads")
     return code

@@ -8,7 +8,8 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 
-from udsrv.ipc import CONTROL_FD, LISTENER_FD, Channel
+from udsrv.fds import CONTROL_FD, LISTENER_FD
+from udsrv.ipc import Channel
 from udsrv.privileged.spawn import SpawnSpec, spawn
 
 

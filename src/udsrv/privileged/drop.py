@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from udsrv.errors import PrivilegeError
 from udsrv.privileged import kernel
@@ -115,9 +114,9 @@ def _capabilities(name: str) -> set[int]:
 
 
 def _status() -> dict[str, str]:
-    lines = Path("/proc/self/status").read_text(encoding="latin-1").splitlines()
-    pairs = (line.partition(":") for line in lines)
-    return {name: " ".join(value.split()) for name, _, value in pairs}
+    with open("/proc/self/status", encoding="latin-1") as lines:
+        pairs = (line.partition(":") for line in lines)
+        return {name: " ".join(value.split()) for name, _, value in pairs}
 
 
 def _refuse_a_way_back() -> None:

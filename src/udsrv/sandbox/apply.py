@@ -6,30 +6,22 @@ Runs as: the application's user, in the supervisor and in each worker.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import socket
 import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import udsrv
 from udsrv import _native
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError, PrivilegeError
 from udsrv.log import Log
 from udsrv.sandbox import policy
-from udsrv.sandbox.policy import Gap, Grant, Place, Tier
-
-#: Addresses for documentation, RFC 5737 and RFC 3849: any that isn't of this machine will do.
-_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
-_DISCARD_PORT = 9
-
-_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - for a directory of our own
-# The one thing that can't be seen from inside: whether it was our filter.
-_DENIED = "UDSRV_CALLS_DENIED"
+from udsrv.sandbox.entrance import CALLS_DENIED, TEMPORARY
+from udsrv.sandbox.layers import demand, deny, restrict
+from udsrv.sandbox.network import reaches_only_loopback
+from udsrv.sandbox.place import Place
+from udsrv.sandbox.policy import Tier
 
 
 @dataclass(frozen=True)
@@ -51,12 +43,12 @@ class Report:
 def harden() -> None:
     """Give up what no process of the application needs, whatever the settings say.
 
-    After exec, which makes a process dumpable again. Source: prctl(2).
+    After exec, which makes a process dumpable again. It gains no privileges since before that.
+    Source: prctl(2).
 
     Raises:
         PrivilegeError: the kernel refused.
     """
-    _no_new_privileges()
     try:
         _native.not_dumpable()
         _native.child_subreaper()
@@ -64,58 +56,10 @@ def harden() -> None:
         raise PrivilegeError(f"the process can't be sealed: {error}") from error
 
 
-def _no_new_privileges() -> None:
-    try:
-        _native.no_new_privileges()
-    except OSError as error:
-        raise PrivilegeError(f"the process can't be sealed: {error}") from error
-
-
-def enter(settings: Settings) -> None:
-    """Enter the sandbox as far as it can be known before the environment's start-up files run.
-
-    What was done is left in `_DENIED` for the supervisor, whose own sandbox comes on top.
-
-    Raises:
-        PrivilegeError: the kernel refused, or leaves a gap that ``--sandbox strict`` forbids.
-    """
-    if settings.sandbox == "off":
-        return
-    _no_new_privileges()
-    named = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if name in os.environ]
-    parents = [*named, *_TEMPORARY]  # where tempfile looks, in this order
-    place = place_here(parents[0], is_ours=False)
-    held = policy.entrance(settings, place, parents)
-    abi = _restrict(held, settings.network, closed="/")
-    calls_denied = _deny(settings.network)
-    _demand(settings, policy.gaps(abi, calls_denied=calls_denied, only_loopback=None))
-    if calls_denied:
-        os.environ[_DENIED] = "1"
-
-
-def place_here(temporary: str, *, is_ours: bool) -> Place:
-    """Return where this process lives, with the temporary directory that it has.
-
-    Without the module site, which has not run yet when the sandbox is entered, the prefix is that
-    of the Python below the environment. Source: PEP 405, pyvenv.cfg.
-    """
-    environment = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
-    if not os.path.exists(os.path.join(environment, "pyvenv.cfg")):
-        environment = sys.prefix
-    prefixes = (environment, sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
-    real = dict.fromkeys(os.path.realpath(prefix) for prefix in prefixes)
-    return Place(
-        package=os.path.dirname(os.path.abspath(udsrv.__file__)),
-        interpreters=tuple(path for path in real if path not in ("/", "/usr")),
-        python_path=tuple(filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(":"))),
-        temporary=os.path.realpath(temporary),
-        temporary_is_ours=is_ours,
-        credentials=os.environ.get("CREDENTIALS_DIRECTORY"),
-    )
-
-
 def seal_supervisor(settings: Settings, place: Place) -> Report:
     """Enter the sandbox, for good and for all that this process starts.
+
+    Which Landlock holds it is noted in ``place``, for the workers.
 
     Raises:
         ConfigError: a path that the operator named isn't there.
@@ -127,13 +71,13 @@ def seal_supervisor(settings: Settings, place: Place) -> Report:
     warnings = (*policy.doubts(settings, place, _import_path()), *_closed_by_modes(settings))
     held = policy.grants(settings, place, Tier.SUPERVISOR)
     # What was open until now, to make the temporary directory in.
-    closed = next((path for path in _TEMPORARY if not policy.is_open(held, path)), "/")
-    abi = _restrict(held, settings.network, closed=closed)
+    closed = next((path for path in TEMPORARY if not policy.is_open(held, path)), "/")
+    abi = place.abi = restrict(held, settings.network, closed=closed)
     _show_the_domain()
-    calls_denied = os.environ.pop(_DENIED, "") == "1" or _deny(settings.network)
+    calls_denied = os.environ.pop(CALLS_DENIED, "") == "1" or deny(settings.network)
     only_loopback = reaches_only_loopback() if settings.network == "local" else None
     gaps = policy.gaps(abi, calls_denied=calls_denied, only_loopback=only_loopback)
-    grave = _demand(settings, gaps)
+    grave = demand(settings.sandbox, gaps)
     parts = [
         f"{f'Landlock ABI {abi}' if abi else 'no Landlock'},"
         f" {'seccomp' if calls_denied else 'no seccomp'}",
@@ -141,21 +85,6 @@ def seal_supervisor(settings: Settings, place: Place) -> Report:
         *(gap.text for gap in gaps if not gap.is_grave),
     ]
     return Report("; ".join(parts), (*grave, *warnings), abi)
-
-
-def _demand(settings: Settings, gaps: tuple[Gap, ...]) -> tuple[str, ...]:
-    """Return what is open and shouldn't be, if that is allowed.
-
-    Raises:
-        PrivilegeError: by ``--sandbox strict`` it isn't.
-    """
-    grave = tuple(gap.text for gap in gaps if gap.is_grave)
-    if settings.sandbox == "strict" and grave:
-        raise PrivilegeError(
-            f"sandbox: strict, and here {'; '.join(grave)}: run a newer kernel, or give"
-            " --sandbox best-effort"
-        )
-    return grave
 
 
 def _show_the_domain() -> None:
@@ -211,7 +140,7 @@ def seal_worker(settings: Settings, place: Place, supervisor_pid: int) -> None:
     if settings.sandbox == "off":
         return
     held = policy.grants(settings, place, Tier.WORKER)
-    abi = _restrict(held, settings.network, closed="/")
+    abi = restrict(held, settings.network, closed="/")
     if abi != place.abi:
         raise PrivilegeError(f"sandbox: Landlock's ABI was {place.abi} and is {abi} for a worker")
     if abi >= policy.SCOPES_SINCE_ABI:
@@ -232,79 +161,3 @@ def die_with(supervisor_pid: int) -> None:
         raise PrivilegeError(f"the process can't be sealed: {error}") from error
     if os.getppid() != supervisor_pid:
         raise PrivilegeError("the supervisor is gone")
-
-
-def _restrict(grants: tuple[Grant, ...], network: str, *, closed: str) -> int:
-    """Restrict this thread and return Landlock's ABI; ``closed`` shows that it isn't just said.
-
-    Raises:
-        PrivilegeError: the kernel refused, or the directory ``closed`` can still be listed.
-    """
-    try:
-        abi = _native.restrict(
-            [(grant.path, grant.rights) for grant in grants], connect_tcp=network != "none"
-        )
-    except OSError as error:
-        raise PrivilegeError(f"sandbox: Landlock: {error}") from error
-    if abi and not policy.is_open(grants, closed):
-        with contextlib.suppress(OSError):
-            os.close(os.open(closed, os.O_RDONLY | os.O_DIRECTORY))
-            raise PrivilegeError(f"sandbox: Landlock holds nothing: {closed} can be listed")
-    return abi
-
-
-def _deny(network: str) -> bool:
-    """Filter system calls and see that they are; tell whether this system can.
-
-    Raises:
-        PrivilegeError: the kernel refused, or has fewer filters than it took.
-    """
-    denials = [
-        (call, denial.error, denial.when)
-        for denial in policy.denials(network)
-        for call in denial.calls
-    ]
-    before = _filters()
-    try:
-        added = _native.deny(denials, policy.FIRST_UNKNOWN_CALL)
-    except OSError as error:
-        # Not built in, masked by whoever started us, or another architecture.
-        if error.errno in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
-            return False
-        raise PrivilegeError(f"sandbox: seccomp: {error}") from error
-    held = _filters() - before
-    if held != added:
-        raise PrivilegeError(f"sandbox: seccomp has {held} of the {added} filters that it took")
-    return True
-
-
-def _filters() -> int:
-    """Return how many filters this process has. Source: proc_pid_status(5), since Linux 5.9."""
-    status = Path("/proc/self/status").read_text(encoding="latin-1")
-    return int(status.partition("Seccomp_filters:")[2].split(maxsplit=1)[0])
-
-
-def reaches_only_loopback() -> bool:
-    """Tell whether addresses beyond this machine are filtered, without sending anything there.
-
-    An address of this machine's own that isn't its loopback is on the other side of such a filter
-    too. A machine without any has no way out. Source: systemd.resource-control(5), IPAddressDeny=.
-    """
-    return all(_is_filtered(family, address) for family, address in _ELSEWHERE)
-
-
-def _is_filtered(family: int, elsewhere: str) -> bool:
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((elsewhere, _DISCARD_PORT))  # for a datagram that is only a look-up
-        except OSError:
-            return True  # no way there
-        own = probe.getsockname()[0]
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.sendto(b"", (own, _DISCARD_PORT))
-        except PermissionError:
-            return True
-        except OSError:
-            return False
-    return False

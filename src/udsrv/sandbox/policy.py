@@ -1,21 +1,24 @@
 """What the application's processes may do: one page, with the reason beside each line. Pure.
 
-Runs as: the application's user. Nothing here acts; ``sandbox.apply`` hands it to the kernel.
+Runs as: the application's user. Nothing here acts; ``sandbox.layers`` hands it to the kernel.
 
 A path that isn't listed can't be opened, a call that is listed fails. Landlock names the rights
 (landlock(7)), seccomp the calls (seccomp(2)). What neither can do stands in docs/sandbox.md.
+
+Every start waits for this page to be read, so it is made of plain classes and numbers (ADR 7).
 """
 
 from __future__ import annotations
 
 import os.path
-import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from errno import EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT
 
-from udsrv.config.model import Settings
+TYPE_CHECKING = False  # without the module typing
+if TYPE_CHECKING:
+    from udsrv.config.model import Settings
+    from udsrv.sandbox.place import Place
 
 # ---- files ---------------------------------------------------------------------------------------
 
@@ -38,26 +41,11 @@ class Tier(Enum):
     WORKER = "worker"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the processes of a generation live: real paths."""
-
-    package: str  # udsrv's own
-    interpreters: tuple[str, ...]  # the environment's prefix, and that of the Python below it
-    python_path: tuple[str, ...]  # $PYTHONPATH, which only the operator can have set
-    temporary: str
-    temporary_is_ours: bool  # made by the supervisor, which removes it
-    credentials: str | None = None
-    abi: int = 0  # Landlock's, once the supervisor is in the sandbox
-
-
-@dataclass(frozen=True)
 class Grant:
     """Rights on a path and what is below it; a path that is missing grants nothing."""
 
-    path: str
-    rights: tuple[str, ...]
-    why: str
+    def __init__(self, path: str, rights: tuple[str, ...], why: str) -> None:
+        self.path, self.rights, self.why = path, rights, why
 
 
 SYSTEM: tuple[Grant, ...] = (
@@ -194,14 +182,13 @@ FIRST_UNKNOWN_CALL = 463
 Condition = tuple[int, str, int]
 
 
-@dataclass(frozen=True)
 class Denial:
     """System calls that fail with ``error``, if all conditions hold."""
 
-    calls: tuple[str, ...]
-    error: int
-    why: str
-    when: tuple[Condition, ...] = ()
+    def __init__(
+        self, calls: tuple[str, ...], error: int, why: str, when: tuple[Condition, ...] = ()
+    ) -> None:
+        self.calls, self.error, self.why, self.when = calls, error, why, when
 
 
 # Source: sched.h.
@@ -289,10 +276,11 @@ _DENIALS: tuple[Denial, ...] = (
     ),
 )  # fmt: skip
 
-_LOCAL = (socket.AF_UNIX,)
-_INTERNET = (socket.AF_INET, socket.AF_INET6)
-# Source: ip(7), icmp(7). MPTCP and SCTP may listen where Landlock forbids it to TCP (tried).
-_PROTOCOLS = (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)
+# Source: linux/socket.h, AF_UNIX, AF_INET and AF_INET6.
+_LOCAL, _INTERNET = (1,), (2, 10)
+# TCP, UDP and the two ICMPs: MPTCP and SCTP may listen where Landlock forbids it to TCP (tried).
+# Source: ip(7), linux/in.h, linux/in6.h.
+_PROTOCOLS = (0, 6, 17, 1, 58)
 
 
 def denials(network: str) -> tuple[Denial, ...]:
@@ -322,12 +310,11 @@ def denials(network: str) -> tuple[Denial, ...]:
 # ---- what a kernel can't do ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Gap:
     """Something that isn't enforced, and what follows; with a grave one, strict doesn't start."""
 
-    text: str
-    is_grave: bool = True
+    def __init__(self, text: str, *, is_grave: bool = True) -> None:
+        self.text, self.is_grave = text, is_grave
 
 
 SCOPES_SINCE_ABI = 6
@@ -350,7 +337,7 @@ def gaps(abi: int, *, calls_denied: bool, only_loopback: bool | None) -> tuple[G
     ``abi`` is Landlock's, 0 without it; ``only_loopback`` is None when nobody asked for that.
     """
     found = [
-        Gap(f"{gap.text} (Landlock ABI {since}, Linux {linux})", gap.is_grave)
+        Gap(f"{gap.text} (Landlock ABI {since}, Linux {linux})", is_grave=gap.is_grave)
         for since, linux, gap in _SINCE
         if abi < since
     ]

@@ -17,7 +17,6 @@ import stat
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from udsrv.errors import PrivilegeError
 from udsrv.sandbox.descriptors import open_fds
@@ -75,9 +74,9 @@ def found() -> dict[str, object]:
 
     Source: proc(5), /proc/PID/status; prctl(2); getrlimit(2).
     """
-    lines = Path("/proc/self/status").read_text(encoding="latin-1").splitlines()
-    pairs = (line.partition(":") for line in lines)
-    facts: dict[str, object] = {name: " ".join(value.split()) for name, _, value in pairs}
+    with open("/proc/self/status", encoding="latin-1") as lines:
+        pairs = (line.partition(":") for line in lines)
+        facts: dict[str, object] = {name: " ".join(value.split()) for name, _, value in pairs}
     libc = ctypes.CDLL(None)
     death_signal = ctypes.c_int(-1)
     libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(death_signal), 0, 0, 0)

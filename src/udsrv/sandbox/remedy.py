@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from udsrv.config.model import Settings
 from udsrv.sandbox import policy
-from udsrv.sandbox.policy import Grant, Place, Tier, is_below
+from udsrv.sandbox.place import Place
+from udsrv.sandbox.policy import Grant, Tier, is_below
 
 
 def remedy(error: BaseException, settings: Settings, place: Place) -> str | None:

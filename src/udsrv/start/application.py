@@ -14,7 +14,7 @@ import udsrv
 from udsrv.config.model import Settings
 from udsrv.config.sources import unread
 from udsrv.errors import AppLoadError, ConfigError
-from udsrv.ipc import CREDENTIALS_FD, PAYLOAD_FD
+from udsrv.fds import CREDENTIALS_FD, PAYLOAD_FD
 from udsrv.log import Form, Log
 from udsrv.privileged.spawn import SpawnSpec, run_as, spawn
 from udsrv.start.accounts import Accounts
@@ -64,7 +64,7 @@ def application(settings: Settings, who: Accounts, log: Log) -> SpawnSpec:
             " with --credential NAME"
         )
     return SpawnSpec(
-        argv=_in_the_sandbox(python, tier="supervisor.boot"),
+        argv=_in_the_sandbox(settings, python, tier="supervisor.boot"),
         environ=_environ(settings, who, python, log),
         directory=settings.chdir,
         fds=fds,
@@ -78,22 +78,24 @@ def preflight(settings: Settings, who: Accounts, spec: SpawnSpec) -> int:
     return run_as(who.identity, lambda: require_readable(paths, user=who.app.pw_name))
 
 
-def check_application(spec: SpawnSpec, stdout_fd: int) -> int:
+def check_application(settings: Settings, spec: SpawnSpec, stdout_fd: int) -> int:
     """Load the application as a worker would, in a process that then ends; return its exit code.
 
     What the sandbox holds is written to ``stdout_fd``.
     """
-    argv = _in_the_sandbox(spec.argv[0], tier="supervisor.preflight")
+    argv = _in_the_sandbox(settings, spec.argv[0], tier="supervisor.preflight")
     fds = [*spec.fds[:1], stdout_fd, *spec.fds[2:]]
     _, status = os.waitpid(spawn(replace(spec, argv=[*argv, "0"], fds=fds)), 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else AppLoadError.exit_code
 
 
-def _in_the_sandbox(python: str, *, tier: str) -> list[str]:
-    """Return the command that enters the sandbox, followed by what then runs in the environment."""
-    entering = command(python, "-I", "-S", tier="supervisor.enter")
-    return [*entering, *command(python, _LATE_PATH, tier=tier)]
+def _in_the_sandbox(settings: Settings, python: str, *, tier: str) -> list[str]:
+    """Return the command that enters the sandbox, if there is one to enter, and what follows it."""
+    following = command(python, _LATE_PATH, tier=tier)
+    if settings.sandbox == "off":
+        return following
+    return [*command(python, "-I", "-S", tier="supervisor.enter"), *following]
 
 
 def payload(settings: Settings, who: Accounts, form: Form) -> bytes:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError, PrivilegeError
-from udsrv.ipc import ACCESS_FD
+from udsrv.fds import ACCESS_FD
 from udsrv.log import LEVELS, Log, form, journal_is_stderr
 from udsrv.master.plan import Plan
 from udsrv.master.signals import MEANINGS

@@ -13,7 +13,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from udsrv.errors import PrivilegeError
 from udsrv.start.directories import open_directory, who_may_write
@@ -32,7 +31,8 @@ def require_own_code() -> None:
 
 def loaded_files() -> set[str]:
     """Return the files whose code this process has in its memory."""
-    mapped = executable_files(os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines())
+    with open("/proc/self/maps", "rb") as maps:
+        mapped = executable_files(map(os.fsdecode, maps.read().splitlines()))
     modules = list(sys.modules.values())
     named = [
         getattr(module, name, None) for module in modules for name in ("__file__", "__cached__")

@@ -9,15 +9,13 @@ import contextlib
 import os
 import socket
 import sys
-from dataclasses import replace
 from typing import NoReturn
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD, Channel, Kind, Record
+from udsrv.fds import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
+from udsrv.ipc import Channel, Kind, Record
 from udsrv.log import INFO, Form, Log
-from udsrv.supervisor.credentials import credentials_directory
 from udsrv.supervisor.payload import read_payload, require_native
-from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.title import set_title
 
 
@@ -48,28 +46,20 @@ def _run(control: Channel) -> int:
     set_title(f"udsrv: supervisor {app} generation {payload.generation}")
     require_native()
     # After the check, whose message says more than an import that fails here.
-    from udsrv.sandbox.apply import harden, place_here, seal_supervisor
     from udsrv.sandbox.descriptors import close_all_but
-    from udsrv.sandbox.proof import prove, wanted
     from udsrv.supervisor.loop import Supervisor
+    from udsrv.supervisor.sealed import sealed
 
-    harden()
-    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD, ACCESS_FD, CREDENTIALS_FD}
-    prove(wanted(payload.spec.identity, session=os.getpid(), fds=agreed))
     settings = payload.spec.settings
+    agreed = {0, 1, 2, CONTROL_FD, LISTENER_FD, CREDENTIALS_FD}
     access_fd = None if settings.access_logfile is None else ACCESS_FD
     if access_fd is None:
         os.close(ACCESS_FD)
-    os.umask(settings.umask)
+    else:
+        agreed.add(access_fd)
     with contextlib.ExitStack() as private:
-        private.enter_context(credentials_directory(payload.spec.log))
-        directory = private.enter_context(private_tmpdir())
-        place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
-        report = seal_supervisor(settings, place)
+        place, report = private.enter_context(sealed(payload.spec, agreed))
         report.write(payload.spec.log)
-        place = replace(place, abi=report.abi)
-        if settings.sandbox == "strict":
-            prove({"Seccomp": "2"})  # a filter. Source: proc(5)
         watcher = None
         if settings.reload:
             # Before anything is imported, so that no change is missed.

@@ -12,10 +12,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from udsrv.errors import PrivilegeError
-from udsrv.ipc import CREDENTIALS_FD
+from udsrv.fds import CREDENTIALS_FD, content
 from udsrv.log import Log
 from udsrv.supervisor.tmpdir import private_directory
 
@@ -52,8 +51,7 @@ def credentials_directory(log: Log) -> Iterator[None]:
 def read_credentials(fd: int) -> dict[str, bytes]:
     """Return what ``start.credentials`` put into ``fd``, and close it; nothing of /dev/null."""
     try:
-        # All generations share one offset. Source: open(2), "open file descriptions".
-        text = os.pread(fd, os.fstat(fd).st_size, 0) or b"{}"
+        text = content(fd) or b"{}"
     finally:
         os.close(fd)
     return {name: base64.b64decode(data) for name, data in json.loads(text).items()}
@@ -95,8 +93,9 @@ def in_memory(directory: str) -> bool:
     """
     device = os.stat(directory).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        if before.split(" ")[2] == number:
-            return after.split(" ")[0] in ("tmpfs", "ramfs")
+    with open("/proc/self/mountinfo") as mounts:
+        for line in mounts:
+            before, _, after = line.partition(" - ")
+            if before.split(" ")[2] == number:
+                return after.split(" ")[0] in ("tmpfs", "ramfs")
     return False

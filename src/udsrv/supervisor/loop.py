@@ -18,7 +18,7 @@ from udsrv.events import EventLoop
 from udsrv.ipc import FROM_WORKERS, Channel, ChannelClosedError, ChannelError, Kind, Record
 from udsrv.processes import Child, State, ended_children, how_it_ended, kill_strays
 from udsrv.sandbox.descriptors import close_all_but
-from udsrv.sandbox.policy import Place
+from udsrv.sandbox.place import Place
 from udsrv.supervisor.changes import Watcher
 from udsrv.supervisor.children import Action, Drain, Kill, Spawn, next_actions, next_wake_s
 from udsrv.supervisor.output import OutputRelay

@@ -9,12 +9,11 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import udsrv
 from udsrv.config.model import Settings
 from udsrv.errors import ConfigError
-from udsrv.ipc import PAYLOAD_FD
+from udsrv.fds import PAYLOAD_FD, content
 from udsrv.log import LEVELS, Form, Log
 from udsrv.sandbox.proof import Identity
 from udsrv.worker.spec import WorkerSpec
@@ -29,15 +28,23 @@ class Payload:
 
 
 def read_payload() -> Payload:
-    """Read the sealed memfd at PAYLOAD_FD, and the generation's number, the last argument.
-
-    All generations have one memfd, and with it one position in it.
+    """Read the sealed memfd at PAYLOAD_FD and close it; the last argument is the number.
 
     Raises:
         ConfigError: it comes from another version of udsrv than this environment has.
     """
-    data = _peek()
+    spec = peek()
     os.close(PAYLOAD_FD)
+    return Payload(int(sys.argv[-1]), spec)
+
+
+def peek() -> WorkerSpec:
+    """Return what the workers have in common, and leave the descriptor to who comes next.
+
+    Raises:
+        ConfigError: it comes from another version of udsrv than this environment has.
+    """
+    data = json.loads(content(PAYLOAD_FD))
     if data["version"] != udsrv.__version__:
         raise ConfigError(
             f"{sys.executable} has udsrv {udsrv.__version__}, but the master is"
@@ -50,25 +57,7 @@ def read_payload() -> Payload:
     if data["identity"] is not None:
         uid, gid, groups = data["identity"]
         identity = Identity(uid, gid, tuple(groups))
-    spec = WorkerSpec(settings, identity, uids, gids, log)
-    return Payload(int(sys.argv[-1]), spec)
-
-
-def peek() -> tuple[Settings, Log]:
-    """Return the settings and the log, and leave the descriptor to who comes next."""
-    return _settings_and_log(_peek())
-
-
-def _settings_and_log(data: dict[str, Any]) -> tuple[Settings, Log]:
-    settings = Settings.from_json(data["settings"].encode())
-    log = Log("supervisor", level=LEVELS[settings.log_level], form=Form(**data["form"]))
-    return settings, log
-
-
-def _peek() -> dict[str, Any]:
-    return json.loads(  # type: ignore[no-any-return]
-        os.pread(PAYLOAD_FD, os.fstat(PAYLOAD_FD).st_size, 0)
-    )
+    return WorkerSpec(settings, identity, uids, gids, log)
 
 
 def require_native() -> None:

@@ -11,10 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from udsrv.errors import UdsrvError
-from udsrv.ipc import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
-from udsrv.supervisor.credentials import credentials_directory
+from udsrv.fds import ACCESS_FD, CONTROL_FD, CREDENTIALS_FD, LISTENER_FD
 from udsrv.supervisor.payload import read_payload, require_native
-from udsrv.supervisor.tmpdir import private_tmpdir
 from udsrv.worker.target import extend_path, load
 
 if TYPE_CHECKING:  # it needs the compiled module, whose absence is reported first
@@ -27,19 +25,13 @@ def main() -> None:
         spec = read_payload().spec
         settings = spec.settings
         require_native()
-        from udsrv.sandbox.apply import harden, place_here, seal_supervisor
         from udsrv.sandbox.policy import writable
-        from udsrv.sandbox.proof import prove, wanted
+        from udsrv.supervisor.sealed import sealed
 
-        harden()
         for fd in (CONTROL_FD, LISTENER_FD, ACCESS_FD):
             os.close(fd)  # only their places are taken
         os.set_inheritable(CREDENTIALS_FD, False)
-        prove(wanted(spec.identity, session=os.getpid(), fds={0, 1, 2, CREDENTIALS_FD}))
-        os.umask(settings.umask)
-        with credentials_directory(spec.log), private_tmpdir() as directory:
-            place = place_here(os.environ["TMPDIR"], is_ours=directory is not None)
-            report = seal_supervisor(settings, place)
+        with sealed(spec, {0, 1, 2, CREDENTIALS_FD}) as (place, report):
             _say(report)
             if settings.sandbox != "off":
                 _say_what_it_writes(report, writable(settings, place))

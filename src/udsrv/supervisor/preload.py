@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import Log
@@ -133,6 +132,7 @@ def _threads_but(attendant: _Attendant) -> list[str]:
     tasks = {int(name) for name in os.listdir("/proc/self/task")}
     names = []
     for tid in sorted(tasks - {os.getpid(), attendant.native_id}):
-        with contextlib.suppress(FileNotFoundError):  # it has just ended
-            names.append(known.get(tid) or Path(f"/proc/self/task/{tid}/comm").read_text().strip())
+        # A thread may have just ended.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{tid}/comm") as comm:
+            names.append(known.get(tid) or comm.read().strip())
     return names

@@ -22,7 +22,7 @@ from udsrv.errors import AppLoadError, UdsrvError
 from udsrv.ipc import Channel, ChannelError, Kind, Record
 from udsrv.log import ERROR, INFO, WARNING, marked
 from udsrv.sandbox.apply import seal_worker
-from udsrv.sandbox.policy import Place
+from udsrv.sandbox.place import Place
 from udsrv.sandbox.proof import prove, wanted
 from udsrv.sandbox.remedy import remedy
 from udsrv.title import set_title

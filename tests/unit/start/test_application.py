@@ -68,6 +68,16 @@ def test_the_command_line_shows_no_setting_and_has_room_for_a_title():
         os.close(fd)
 
 
+@pytest.mark.parametrize(("mode", "interpreters"), [("best-effort", 2), ("strict", 2), ("off", 1)])
+def test_an_isolated_interpreter_comes_first_where_there_is_a_sandbox_to_enter(mode, interpreters):
+    settings = make_settings(app="app:app", socket_group="daemon", sandbox=mode)
+    spec = application(settings, accounts(settings), LOG)
+    assert list(spec.argv).count(sys.executable) == interpreters
+    assert ("-S" in spec.argv) == (mode != "off")
+    for fd in {fd for fd in spec.fds if fd > 2}:
+        os.close(fd)
+
+
 @pytest.mark.parametrize("isolated", [(), ("-S",)])
 def test_the_boot_code_finds_udsrv_in_the_environment_or_takes_the_masters(isolated):
     # Without site-packages there is no udsrv to be found, as in an environment that has none.

@@ -7,7 +7,7 @@ import sys
 
 import udsrv
 from support.settings import make_settings
-from udsrv.ipc import PAYLOAD_FD
+from udsrv.fds import PAYLOAD_FD
 
 SCRIPT = """
 import sys, json
