@@ -3,6 +3,8 @@
 //! The scanner goes from left to right and judges each byte by those before it alone. That is why
 //! a line that arrives in pieces has the same outcome, error included, as one that arrives whole.
 
+use wide::u8x16;
+
 use crate::error::FieldError;
 
 /// `tchar`, RFC 9110 5.6.2.
@@ -96,92 +98,64 @@ pub(crate) fn run(bytes: &[u8], wanted: u8) -> usize {
         .unwrap_or(bytes.len())
 }
 
-/// Eight bytes of 1, and eight of 0x80: a bit to mark each byte of a word with.
-///
-/// How long names and values are is what a processor can't predict, and a wrong guess costs it as
-/// much as a dozen additions. So their ends are found by arithmetic, sixteen bytes at a time.
-const ONES: u64 = u64::MAX / 0xff;
-const HIGH: u64 = 0x80 * ONES;
+/// How many bytes are looked at together. How long names and values are is what a processor can't
+/// predict, and a wrong guess costs it as much as a dozen additions.
+const LANES: usize = 16;
 
-/// Mark the bytes that are control characters: below 0x20, or 0x7f. A borrow may mark bytes above a
-/// marked one by mistake, but never the lowest.
+/// How many bytes of `chunk` come before the first that may not stand in a field value, if any.
 #[inline]
-fn controls(word: u64) -> u64 {
-    let below = word.wrapping_sub(0x20 * ONES) & !word;
-    let difference = word ^ (0x7f * ONES);
-    let delete = difference.wrapping_sub(ONES) & !difference;
-    (below | delete) & HIGH
+fn value_end(chunk: [u8; LANES]) -> Option<usize> {
+    let bytes = u8x16::new(chunk);
+    let is = |byte| bytes.simd_eq(u8x16::splat(byte));
+    first((bytes.simd_lt(u8x16::splat(b' ')) & !is(b'\t')) | is(0x7f))
 }
 
-/// Mark the bytes that are neither letters nor dashes.
+/// How many bytes of `chunk` come before the first that is neither a letter nor a dash, if any.
 #[inline]
-fn non_letters(word: u64) -> u64 {
-    // No sum carries into the next byte, because the high bits are clear.
-    let lower = (word | (0x20 * ONES)) & !HIGH;
-    let from_a = lower + (0x80 - u64::from(b'a')) * ONES;
-    let past_z = lower + (0x7f - u64::from(b'z')) * ONES;
-    let difference = word ^ (u64::from(b'-') * ONES);
-    let not_dash = ((difference & !HIGH) + 0x7f * ONES) | difference;
-    (!from_a | past_z | word) & not_dash & HIGH
+fn letters_end(chunk: [u8; LANES]) -> Option<usize> {
+    let bytes = u8x16::new(chunk);
+    let lower = bytes | u8x16::splat(0x20);
+    let is_other = lower.simd_lt(u8x16::splat(b'a')) | lower.simd_gt(u8x16::splat(b'z'));
+    first(is_other & !bytes.simd_eq(u8x16::splat(b'-')))
 }
 
-/// How many bytes of `chunk` come before the first that `mark` marks.
+/// The first lane that is set in a comparison's result.
 #[inline]
-fn unmarked_of_16(chunk: [u8; 16], mark: impl Fn(u64) -> u64) -> usize {
-    let chunk = u128::from_le_bytes(chunk);
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-    let low = mark(chunk as u64);
-    let high = mark((chunk >> 64) as u64);
-    let marks = u128::from(high) << 64 | u128::from(low);
-    marks.trailing_zeros() as usize / 8
+fn first(lanes: u8x16) -> Option<usize> {
+    match lanes.to_bitmask() {
+        0 => None,
+        mask => Some(mask.trailing_zeros() as usize),
+    }
 }
 
-/// The same for half as many.
+/// How many bytes come before the first where `end_in` a chunk is.
 #[inline]
-fn unmarked_of_8(chunk: [u8; 8], mark: impl Fn(u64) -> u64) -> usize {
-    mark(u64::from_le_bytes(chunk)).trailing_zeros() as usize / 8
+fn run_in_chunks(bytes: &[u8], end_in: impl Fn([u8; LANES]) -> Option<usize>) -> usize {
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk() {
+        if let Some(end) = end_in(*chunk) {
+            return at + end;
+        }
+        at += LANES;
+    }
+    // NUL is the end of every run.
+    let rest = &bytes[at..];
+    let mut chunk = [0; LANES];
+    chunk[..rest.len()].copy_from_slice(rest);
+    at + end_in(chunk).unwrap_or(rest.len())
 }
 
 /// How many bytes at the start of `bytes` may stand in a field value: what `run(bytes, VALUE)`
 /// says.
 #[inline]
 pub(crate) fn value_run(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk() {
-        // Without a branch per byte the compiler makes two vector comparisons of this.
-        let is_control = |found, byte: &u8| found | byte.is_ascii_control();
-        if !chunk.iter().fold(false, is_control) {
-            at += 16;
-            continue;
-        }
-        at += unmarked_of_16(*chunk, controls);
-        if bytes[at] != b'\t' {
-            return at;
-        }
-        at += 1;
-    }
-    if let Some(chunk) = bytes[at..].first_chunk() {
-        at += unmarked_of_8(*chunk, controls);
-    }
-    at + run(&bytes[at..], VALUE)
+    run_in_chunks(bytes, value_end)
 }
 
-/// How many bytes at the start of `bytes` are surely letters and dashes; up to seven more may
-/// follow where the bytes end.
+/// How many bytes at the start of `bytes` are letters and dashes.
 #[inline]
 fn letter_run(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk() {
-        let len = unmarked_of_16(*chunk, non_letters);
-        at += len;
-        if len < 16 {
-            return at;
-        }
-    }
-    if let Some(chunk) = bytes[at..].first_chunk() {
-        at += unmarked_of_8(*chunk, non_letters);
-    }
-    at
+    run_in_chunks(bytes, letters_end)
 }
 
 /// What stands at the start of some bytes that begin a line.
@@ -250,6 +224,9 @@ pub(crate) fn is_beyond(line: &[u8], limit: usize) -> bool {
 /// Take the field line at the start of `line` apart. RFC 9112 5, without its leniencies.
 #[inline]
 fn scan(line: &[u8]) -> Result<Line, FieldError> {
+    // What a name holds, a value may hold too: where the value ends can be found from here. The next line
+    // does not have to wait until the end of the name is known.
+    let stop = value_run(line);
     let mut classes = 0;
     let mut name_end = letter_run(line);
     let after_name = loop {
@@ -271,7 +248,6 @@ fn scan(line: &[u8]) -> Result<Line, FieldError> {
     while let Some(b' ' | b'\t') = line.get(value_start) {
         value_start += 1;
     }
-    let stop = value_start + value_run(&line[value_start..]);
     match (line.get(stop), line.get(stop + 1)) {
         (Some(b'\r'), Some(b'\n')) => {}
         (None, _) | (Some(b'\r'), None) => return Ok(Line::Incomplete),
@@ -349,15 +325,11 @@ mod tests {
     }
 
     #[test]
-    fn letter_run_stops_at_the_first_other_byte_or_near_the_end() {
+    fn letter_run_is_the_run_of_letters_and_dashes() {
         each_placement(|bytes| {
             let is_letter = |byte: &&u8| byte.is_ascii_alphabetic() || **byte == b'-';
             let letters = bytes.iter().take_while(is_letter).count();
-            let found = letter_run(bytes);
-            assert!(
-                found == letters || found <= letters && bytes.len() - found < 8,
-                "{bytes:?}"
-            );
+            assert_eq!(letter_run(bytes), letters, "{bytes:?}");
         });
     }
 
