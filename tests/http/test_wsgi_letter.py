@@ -106,6 +106,21 @@ def test_a_server_that_stops_closes_an_endless_answer(start_udsrv, signal_number
     assert server.log.count("Traceback") == 0
 
 
+@pytest.mark.parametrize("kind", ["endless", "endless-file"])
+def test_peers_that_read_nothing_do_not_keep_a_server(start_udsrv, kind, threads: int):
+    server = start_udsrv("letter:app", "--threads", str(threads), "--graceful-timeout", "0.5")
+    with ExitStack() as stack:
+        for number in range(threads):
+            client = stack.enter_context(raw_http.Connection(server.socket))
+            client.send(head(f"/{kind}?token=deaf-{number}"))
+            client.read_exactly(10)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_end() == 0
+    for number in range(threads):
+        assert server.log.count(f"closed deaf-{number}$") == 1
+    assert server.log.count("Traceback|is killed") == 0
+
+
 @pytest.mark.parametrize("kind", ["endless", "endless-file", "no-news"])
 def test_endless_answers_in_all_threads_do_not_keep_a_server(start_udsrv, kind, threads: int):
     server = start_udsrv("letter:app", "--threads", str(threads), "--graceful-timeout", "0.5")

@@ -331,6 +331,15 @@ impl Engine {
         }
     }
 
+    /// Whether answers in progress have to end: looks for an order, and at the time to drain.
+    pub fn must_stop(&self, py: Python<'_>) -> bool {
+        self.look_at_control(py);
+        if self.flags.is_draining() && self.is_past_drain(kernel::now_ms()) {
+            self.stop();
+        }
+        self.flags.is_stopped()
+    }
+
     /// Count a request, and let the worker know when it is the last that it wants.
     pub fn count_request(&self, py: Python<'_>) {
         let count = self.called.fetch_add(1, Ordering::Relaxed) + 1;
@@ -349,6 +358,9 @@ impl Engine {
         }
     }
 }
+
+/// How often a thread that an answer keeps sees whether it must end.
+pub const INTERVAL: Duration = Duration::from_millis(100);
 
 /// One event at a time and then none until it is asked for again: one thread is enough.
 pub const CONTROL_EVENTS: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT;

@@ -19,7 +19,7 @@ use pyo3::types::PyBytes;
 
 use crate::config::DRAIN_BYTES;
 use crate::connection::{FileBody, Remainder};
-use crate::engine::{Engine, Flags};
+use crate::engine::{Engine, Flags, INTERVAL};
 use crate::file::Part;
 use crate::gil_cell::{GilCell, Taken};
 use crate::input::{HANDOVER, Input};
@@ -418,17 +418,8 @@ impl Exchange {
         state.is_sending = true;
         drop(state);
         let pieces = [&out[..], body, after];
-        let mut outcome = Ok(());
-        let mut is_left = false;
-        while sent < total && outcome.is_ok() && !is_left {
-            let timeout = self.engine.config.send_timeout;
-            match py.detach(|| send_or_wait(fd, pieces, sent, is_last, timeout)) {
-                Step::Sent(count) => sent += count,
-                Step::Interrupted => outcome = py.check_signals().map_err(Trouble::from),
-                Step::Full => is_left = true,
-                Step::Failed(failure) => outcome = Err(Fault::Failure(failure).into()),
-            }
-        }
+        let outcome = self.send_rest(py, fd, pieces, &mut sent, is_last);
+        let is_left = outcome.as_ref().is_ok_and(|()| sent < total);
         let remainder = is_left.then(|| Remainder {
             bytes: mem::take(&mut out),
             body: owner
@@ -448,6 +439,44 @@ impl Exchange {
         outcome.map(|()| remainder)
     }
 
+    /// Send the pieces from byte `sent` on; wait for room, without the GIL, unless they are the last.
+    ///
+    /// A peer that reads nothing must not keep a server that stops.
+    fn send_rest(
+        &self,
+        py: Python<'_>,
+        fd: RawFd,
+        pieces: [&[u8]; 3],
+        sent: &mut usize,
+        is_last: bool,
+    ) -> Result<(), Trouble> {
+        let total = pieces.map(<[u8]>::len).iter().sum::<usize>();
+        let timeout = self.engine.config.send_timeout;
+        let patience_ms = kernel::millis(timeout);
+        let mut deadline_ms = kernel::now_ms().saturating_add(patience_ms);
+        while *sent < total {
+            let step =
+                py.detach(|| send_or_wait(fd, pieces, *sent, is_last, timeout.min(INTERVAL)));
+            match step {
+                Step::Sent(count) => {
+                    *sent += count;
+                    deadline_ms = kernel::now_ms().saturating_add(patience_ms);
+                }
+                Step::Full => break,
+                Step::Interrupted => py.check_signals()?,
+                Step::Waited if self.engine.must_stop(py) => {
+                    return Err(Fault::Failure(Failure::Stopped).into());
+                }
+                Step::Waited if kernel::now_ms() >= deadline_ms => {
+                    return Err(Fault::Failure(Failure::TimedOut).into());
+                }
+                Step::Waited => {}
+                Step::Gone => return Err(Fault::Failure(Failure::Gone).into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Send an interim answer, whole, before the head of the final one.
     pub fn send_hints(&self, py: Python<'_>, hints: &[u8]) -> Result<(), Trouble> {
         let (mut state, _) = self.ready(py)?;
@@ -464,16 +493,7 @@ impl Exchange {
         state.is_sending = true;
         drop(state);
         let mut sent = 0;
-        let mut outcome = Ok(());
-        while sent < hints.len() && outcome.is_ok() {
-            let timeout = self.engine.config.send_timeout;
-            match py.detach(|| send_or_wait(fd, [hints, b"", b""], sent, false, timeout)) {
-                Step::Sent(count) => sent += count,
-                Step::Interrupted => outcome = py.check_signals().map_err(Trouble::from),
-                Step::Full => {}
-                Step::Failed(failure) => outcome = Err(Fault::Failure(failure).into()),
-            }
-        }
+        let outcome = self.send_rest(py, fd, [hints, b"", b""], &mut sent, false);
         let mut state = self.state.take(py);
         state.is_sending = false;
         match &outcome {
@@ -508,7 +528,9 @@ enum Step {
     Interrupted,
     /// The socket is full.
     Full,
-    Failed(Failure),
+    /// It still is, after a while.
+    Waited,
+    Gone,
 }
 
 /// Send some more of the pieces from byte `sent` on, or wait until that is possible.
@@ -521,13 +543,13 @@ fn send_or_wait(
 ) -> Step {
     match kernel::send_pieces(fd, pieces, sent) {
         Sent::Bytes(count) => return Step::Sent(count),
-        Sent::Gone => return Step::Failed(Failure::Gone),
+        Sent::Gone => return Step::Gone,
         Sent::WouldBlock if is_last => return Step::Full,
         Sent::WouldBlock => {}
     }
     match kernel::wait_for(fd, libc::POLLOUT, timeout) {
         Waited::Ready => Step::Sent(0),
         Waited::Interrupted => Step::Interrupted,
-        Waited::TimedOut => Step::Failed(Failure::TimedOut),
+        Waited::TimedOut => Step::Waited,
     }
 }

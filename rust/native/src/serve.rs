@@ -15,7 +15,7 @@ use crate::access::{self, Record};
 use crate::access_log::{AccessLog, Pen};
 use crate::config::DRAIN_BYTES;
 use crate::connection::{Discarding, Remainder, Then};
-use crate::engine::Engine;
+use crate::engine::{Engine, INTERVAL};
 use crate::environ::Environ;
 use crate::exchange::{Ended, Exchange, Request, Trouble};
 use crate::file::FileWrapper;
@@ -290,13 +290,11 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    const INTERVAL_MS: u64 = 100;
-
     fn new(engine: &'a Engine, now_ms: u64) -> Self {
         Self {
             engine,
             now_ms,
-            next_ms: now_ms + Self::INTERVAL_MS,
+            next_ms: now_ms + kernel::millis(INTERVAL),
             has_parts: false,
         }
     }
@@ -312,19 +310,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether the server stops, or the time to drain is over.
+    /// Whether the answer has to end. All threads may be kept like this one.
     fn must_stop(&mut self, py: Python<'_>) -> bool {
-        let engine = self.engine;
         let now_ms = kernel::now_ms();
-        if now_ms >= self.next_ms {
-            self.next_ms = now_ms + Self::INTERVAL_MS;
-            // All threads may be kept like this one.
-            engine.look_at_control(py);
-            if engine.flags.is_draining() && engine.is_past_drain(now_ms) {
-                engine.stop();
-            }
+        if now_ms < self.next_ms {
+            return self.engine.flags.is_stopped();
         }
-        engine.flags.is_stopped()
+        self.next_ms = now_ms + kernel::millis(INTERVAL);
+        self.engine.must_stop(py)
     }
 
     /// The time when the request is over.
