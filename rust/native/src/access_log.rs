@@ -19,7 +19,7 @@ use crate::access::{ATOMIC_LINE_BYTES, Format, Record};
 use crate::kernel::{self, Waited};
 
 /// A batch of this size is written at once; a smaller one waits for company.
-const BATCH_BYTES: usize = 32 * 1024;
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// The longest that a line waits for company.
 const GATHERING: Duration = Duration::from_millis(100);
