@@ -1,8 +1,8 @@
 """Nothing but a loop in Python: read what comes, call Flask or don't, send the same answer.
 
 Runs as: the user of the servers that are measured. ``loop-flask`` less ``loop`` is what a Flask
-route costs by itself where requests come in: between system calls, and beside a busy client. In a
-loop of its own it takes a tenth less, but no server's application ever runs like that.
+route costs without any server where requests come in: between system calls, and beside a busy
+client. In a loop of its own it takes a tenth less, but no server's application ever runs like that.
 
 Usage: loop.py ADDRESS [--flask]
 """

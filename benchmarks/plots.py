@@ -35,9 +35,9 @@ class Marks:
 
 def colour(name: str) -> str:
     """Ours stands out, what is no server steps back."""
-    if name.startswith("udsrv"):
-        return OURS
-    return FLOOR if name.startswith(("floor", "loop")) else OTHERS
+    if name.startswith(("floor", "loop")) or name.endswith("-aside"):
+        return FLOOR
+    return OURS if name.startswith("udsrv") else OTHERS
 
 
 def document(height: float, title: str, parts: Sequence[str]) -> str:

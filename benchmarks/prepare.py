@@ -68,7 +68,7 @@ def build_flask() -> None:
 
 def fill_app_directory(directory: Path, *, with_flask: bool) -> None:
     """Put the applications, and what they serve, where an unprivileged user can read them."""
-    for name in ("hello.py", "applications.py", "flask_route.py", "loop.py"):
+    for name in ("hello.py", "applications.py", "flask_route.py", "flask_aside.py", "loop.py"):
         shutil.copy(HERE / name, directory)
     alphabet = b"abcdefghijklmnopqrstuvwxyz"
     (directory / "one-mib.txt").write_bytes((alphabet * 40330)[: 1024 * 1024])

@@ -77,11 +77,12 @@ SCENARIOS = (
     Scenario(
         "flask",
         "Flask route",
-        "`loop` is a few lines of Python that read a request and send a fixed answer; `loop-flask` "
-        "calls the application in between. The difference is Flask's own Python.",
-        ("loop", "loop-flask", *UNIX_PEERS, "udsrv-1"),
+        "`udsrv-1-aside` is WSGI hello that calls the route as well and throws its answer away: "
+        "Flask's own Python and hello in one process. `loop` is a few lines of Python that read a "
+        "request and send a fixed answer, `loop-flask` calls the route in between.",
+        ("loop", "loop-flask", *UNIX_PEERS, "udsrv-1", "udsrv-1-aside"),
         app="flask_route:app",
-        bases=("loop-flask", "bjoern", "granian"),
+        bases=("udsrv-1-aside", "bjoern", "granian"),
     ),
     Scenario(
         "download",

@@ -60,7 +60,8 @@ class Places:
 def server_spec(name: str, scenario: Scenario, places: Places) -> ServerSpec:
     """Say how the server called ``name`` is run: one process that serves ``scenario.app``.
 
-    A name is a program, and after it ``-N`` (threads), ``-log`` (access log) or ``-tcp``.
+    A name is a program, and after it ``-N`` (threads), ``-log`` (access log), ``-tcp``, or
+    ``-aside`` for hello with a call of the Flask route.
     """
     program, *marks = name.split("-")
     threads = next((int(mark) for mark in marks if mark.isdigit()), 1)
@@ -193,7 +194,7 @@ def udsrv(name: str, scenario: Scenario, places: Places, threads: int, has_log: 
             *("--pythonpath", str(places.app_directory)),
             *(("--user", places.user) if places.user else ()),
             *(("--access-logfile", str(places.access_log)) if has_log else ()),
-            scenario.app,
+            "flask_aside:app" if name.endswith("-aside") else scenario.app,
         ),
     )
 
