@@ -1,8 +1,8 @@
 """WSGI hello that calls the Flask route as well and throws its answer away.
 
-Runs as: the user of the server that is being measured. So this costs what the route's own Python
-costs, where a server's requests come in, and what hello costs. The two measured apart add up to
-less: in one process each finds the processor's caches as the other left them.
+Runs as: the user of the server that is being measured. The route's own Python and hello in one
+process: measured apart they add up to less. No target is held against it; it shows how much of what
+a served route takes beyond that sum is due to serving it.
 """
 
 from __future__ import annotations
