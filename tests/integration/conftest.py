@@ -1,10 +1,12 @@
 """Servers whose life is the same whoever starts them: an ordinary user, or root for an account."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from support.accounts import APP_USER, IS_ROOT, ORDINARY_USER, make_accounts
+from support.gates import Gate
 from support.servers import Udsrv
 
 
@@ -34,3 +36,11 @@ def serve_ordinary(start_udsrv) -> Callable[..., Udsrv]:
         return start_udsrv(app, *options, **who, **details)
 
     return start
+
+
+@pytest.fixture
+def gate(shared_directory: Path) -> Iterator[Gate]:
+    """Where an application waits until the test lets it pass."""
+    gate = Gate(shared_directory / "gate")
+    yield gate
+    gate.close()

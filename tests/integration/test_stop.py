@@ -13,13 +13,6 @@ from support.waiting import wait_for_end, wait_until
 
 
 @pytest.fixture
-def gate(shared_directory):
-    gate = Gate(shared_directory / "gate")
-    yield gate
-    gate.close()
-
-
-@pytest.fixture
 def second_gate(shared_directory):
     gate = Gate(shared_directory / "second-gate")
     yield gate

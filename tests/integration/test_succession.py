@@ -6,19 +6,11 @@ import signal
 
 import pytest
 
-from support.gates import Gate
 from support.raw_http import Connection, get
 from support.remote import run_in_worker, start_in_worker
 from support.waiting import wait_for_end
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@pytest.fixture
-def gate(shared_directory):
-    gate = Gate(shared_directory / "gate")
-    yield gate
-    gate.close()
 
 
 @pytest.fixture

@@ -141,21 +141,25 @@ def test_a_surrogate_cannot_break_the_log(pipe):
     assert os.read(pipe[0], 4096) == b"[master] file \\udcff\n"
 
 
+def written(text: str, form: Form = BARE) -> bytes:
+    """What the log makes of ``text``, in a pipe that has room for all of it."""
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, 1 << 20)
+        log_to(write_fd, form=form).line(text)
+        return os.read(read_fd, 1 << 20)
+    finally:
+        os.close(read_fd)
+        os.close(write_fd)
+
+
 RUNS = st.tuples(st.sampled_from("a€\x1b\U0001f600\udcff"), st.integers(0, 5000))
 
 
 @given(st.lists(RUNS, max_size=3))
 def test_a_long_text_is_split_into_atomic_lines_and_loses_nothing(runs):
     text = "".join(character * count for character, count in runs)
-    read_fd, write_fd = os.pipe2(os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, 1 << 20)
-        log_to(write_fd).line(text)
-        data = os.read(read_fd, 1 << 20)
-    finally:
-        os.close(read_fd)
-        os.close(write_fd)
-    lines = data.decode().split("\n")  # no character is cut in two
+    lines = written(text).decode().split("\n")  # no character is cut in two
     assert lines.pop() == ""
     assert all(len(line.encode()) < LINE_LIMIT_BYTES for line in lines)
     assert all(line.startswith("[master] ") for line in lines)
@@ -167,14 +171,7 @@ def test_a_long_text_is_split_into_atomic_lines_and_loses_nothing(runs):
 @given(st.lists(RUNS, max_size=3))
 def test_a_long_text_becomes_several_objects(runs):
     text = "".join(character * count for character, count in runs)
-    read_fd, write_fd = os.pipe2(os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, 1 << 20)
-        log_to(write_fd, form=Form(is_json=True)).line(text)
-        lines = os.read(read_fd, 1 << 20).splitlines(keepends=True)
-    finally:
-        os.close(read_fd)
-        os.close(write_fd)
+    lines = written(text, Form(is_json=True)).splitlines(keepends=True)
     assert all(len(line) <= LINE_LIMIT_BYTES for line in lines)
     assert "".join(json.loads(line)["message"] for line in lines) == text
 

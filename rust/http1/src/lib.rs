@@ -1,6 +1,6 @@
 //! HTTP/1 as bytes and values: what a request is, where it ends, and what a response may say.
 //!
-//! Runs as: the app's user, in a worker. No I/O, no Python, no `unsafe`.
+//! Runs as: the app's user, in a worker. No I/O, no Python, no `unsafe` of its own.
 //!
 //! The rule it keeps: anything on which two parsers could differ is refused (RFC 9110, RFC 9112).
 //! Incomplete input is a value ([`Progress::Partial`]), not an error, and where a message was cut
