@@ -109,6 +109,35 @@ def test_a_busy_thread_holds_no_other_request_up(serve, module_directory: Path):
             assert raw_http.get(server.socket, "/plain").body == b"plain"
 
 
+def test_each_of_many_that_wait_for_one_thread_gets_its_own_answers(serve, module_directory: Path):
+    """All are there at once when it comes back: whole, in parts, several, ended, or gone."""
+    server = serve("cases:app", "--threads", "1")
+    # The first has more than one read takes.
+    sizes = [90_000, *(number * 997 % 20_000 for number in range(1, 150))]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(raw_http.Connection(server.socket)) for _ in sizes]
+        for client in clients:
+            client.send(PLAIN)
+            assert client.read_response().body == b"plain"
+        with held_up(server, module_directory):
+            for number, (client, size) in enumerate(zip(clients, sizes, strict=True)):
+                request = post("/digest", b"x" * size)
+                client.send(request[:30] if number % 5 == 1 else request * (1 + number % 3))
+                if number % 5 == 2:
+                    client.end_sending()
+                if number % 5 == 3:
+                    client.close()
+        for number, (client, size) in enumerate(zip(clients, sizes, strict=True)):
+            if number % 5 == 3:
+                continue
+            if number % 5 == 1:
+                client.send(post("/digest", b"x" * size)[30:])
+            for _ in range(1 if number % 5 == 1 else 1 + number % 3):
+                assert json.loads(client.read_response().body)[0] == size
+            if number % 5 == 2:
+                assert client.read_to_end() == b""
+
+
 # ---- the end of what a client sends -------------------------------------------------------------
 
 

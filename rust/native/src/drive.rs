@@ -108,11 +108,38 @@ impl<'a, 'py> Driver<'a, 'py> {
     }
 
     /// Do all that can be done on a connection now.
-    pub fn drive(&mut self, scratch: &mut Scratch, mut claim: Claim<'a>, mut events: u32) {
-        // Without flags the event is unknown, and may have been the last.
-        let mut reads_to_end = events & END_EVENTS != 0 || events == 0;
+    pub fn drive(&mut self, scratch: &mut Scratch, claim: Claim<'a>, events: u32) {
+        self.go_on(scratch, claim, events, Next::Loop);
+    }
+
+    /// Do all that can be done on a connection that was read: what has come is at the start of `buf`.
+    pub fn drive_read(
+        &mut self,
+        scratch: &mut Scratch,
+        mut claim: Claim<'a>,
+        events: u32,
+        received: Received,
+        buf: &[u8],
+    ) {
+        let reads_to_end = is_last(events);
+        let parser = &mut scratch.parser;
+        let next = self.take_in(parser, &mut claim, received, buf, reads_to_end);
+        self.go_on(scratch, claim, events, next);
+    }
+
+    fn go_on(
+        &mut self,
+        scratch: &mut Scratch,
+        mut claim: Claim<'a>,
+        mut events: u32,
+        mut next: Next,
+    ) {
+        let mut reads_to_end = is_last(events);
         loop {
-            match self.advance(scratch, &mut claim, events, reads_to_end) {
+            if next == Next::Loop {
+                next = self.advance(scratch, &mut claim, events, reads_to_end);
+            }
+            match next {
                 Next::Close => return self.close(claim),
                 // The event comes again, behind those of others.
                 Next::Yield => {
@@ -124,6 +151,7 @@ impl<'a, 'py> Driver<'a, 'py> {
                 }
                 Next::Loop | Next::Wait => {}
             }
+            next = Next::Loop;
             if self.is_unwanted(&mut claim) {
                 kernel::shut_down(claim.fd(), libc::SHUT_RD);
                 if kernel::waiting_bytes(claim.fd()) == 0 {
@@ -233,7 +261,20 @@ impl<'a, 'py> Driver<'a, 'py> {
     /// Read the start of a request.
     fn read(&mut self, scratch: &mut Scratch, claim: &mut Claim<'_>, reads_to_end: bool) -> Next {
         let Scratch { buf, parser } = scratch;
-        let count = match kernel::receive(claim.fd(), buf) {
+        let received = kernel::receive(claim.fd(), buf);
+        self.take_in(parser, claim, received, buf, reads_to_end)
+    }
+
+    /// Serve the requests that a read has brought to `buf`.
+    fn take_in(
+        &mut self,
+        parser: &mut HeadParser,
+        claim: &mut Claim<'_>,
+        received: Received,
+        buf: &[u8],
+        reads_to_end: bool,
+    ) -> Next {
+        let count = match received {
             Received::Bytes(count) => count,
             Received::WouldBlock => return Next::Wait,
             Received::Eof | Received::Gone => return Next::Close,
@@ -711,6 +752,12 @@ fn send_remainder(py: Python<'_>, fd: RawFd, remainder: &mut Remainder) -> Turn 
             None => Turn::Done,
         };
     }
+}
+
+/// Whether no event may follow that says what there is to read: then it is read to its end. Without
+/// flags the event is unknown.
+fn is_last(events: u32) -> bool {
+    events & END_EVENTS != 0 || events == 0
 }
 
 /// What is known of a request whose head may not have come in full.

@@ -7,6 +7,7 @@
 
 mod access;
 mod access_log;
+mod ahead;
 mod body;
 mod config;
 mod connection;

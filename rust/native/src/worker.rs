@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::ahead::ReadAhead;
 use crate::connection::Connection;
 use crate::drive::{CONNECTION_EVENTS, Driver, Scratch};
 use crate::engine::{self, CONTROL_EVENTS, Engine};
@@ -36,6 +37,7 @@ pub struct Worker<'a, 'py> {
     signals: Option<&'a SignalMask>,
     driver: Driver<'a, 'py>,
     scratch: Scratch,
+    ahead: ReadAhead<'a>,
     /// Whether the last wait ended with nothing to do.
     was_quiet: bool,
 }
@@ -55,6 +57,7 @@ impl<'a, 'py> Worker<'a, 'py> {
             signals,
             driver: Driver::new(py, engine)?,
             scratch: Scratch::new(),
+            ahead: ReadAhead::new(),
             was_quiet: false,
         })
     }
@@ -82,7 +85,7 @@ impl<'a, 'py> Worker<'a, 'py> {
                 match (Token::from_event(data), data) {
                     (Some(token), _) => {
                         if let Some(claim) = self.engine.slots.claim(token) {
-                            self.driver.drive(&mut self.scratch, claim, flags);
+                            self.ahead.add(claim, flags);
                         }
                     }
                     // Last, so that a connection is taken only when those at hand are served.
@@ -91,6 +94,7 @@ impl<'a, 'py> Worker<'a, 'py> {
                     (None, _) => {}
                 }
             }
+            self.ahead.serve(&mut self.driver, &mut self.scratch);
             if let Some(flags) = listener_flags {
                 let is_hung_up = flags & libc::EPOLLHUP.cast_unsigned() != 0;
                 let now_ms = self.driver.now_ms;
