@@ -33,8 +33,9 @@ def test_the_supervisor_loads_it_and_every_worker_has_it(serve):
     assert server.stop() == 0
 
 
-def test_what_loading_made_is_frozen(serve):
-    server = serve("--preload")
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["in the worker", "preloaded"])
+def test_what_loading_made_is_frozen(serve, options):
+    server = serve(*options)
     assert run_in_worker(server.socket, "import gc; result = gc.get_freeze_count()") > 1000
 
 

@@ -6,7 +6,6 @@ Runs as: the application's user, sealed, before the first worker is forked.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import select
 import sys
@@ -38,7 +37,7 @@ class Preloaded:
 
 
 def preload(spec: WorkerSpec, control: Channel, clean_up: Callable[[], None]) -> Preloaded:
-    """Import the application here, and freeze what that made, so that no collection copies it.
+    """Import the application here; as what that made is frozen, no collection copies it.
 
     Meanwhile the application's output is logged and the master obeyed by a thread, which has ended
     when this returns: a fork must find one thread only. It calls ``clean_up`` if told to end.
@@ -63,8 +62,6 @@ def preload(spec: WorkerSpec, control: Channel, clean_up: Callable[[], None]) ->
         _send_output_to(log.fd)  # whoever reports this writes there
         raise
     attendant.finish()
-    gc.collect()
-    gc.freeze()
     if names := _threads_but(attendant):
         log.warning(
             "the application started threads while it was preloaded, and no worker has them:"

@@ -6,6 +6,7 @@ Runs as: the application's user.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import inspect
 import sys
@@ -26,6 +27,8 @@ def extend_path(directory: str, pythonpath: Sequence[str]) -> None:
 
 def load(app: str) -> Application:
     """Import the module, find the attribute and call it when ``APP`` says so.
+
+    What that made lives as long as the process does, so no garbage collection looks at it again.
 
     Raises:
         AppLoadError: anything of that failed (its traceback has been printed), or what was found
@@ -52,6 +55,8 @@ def load(app: str) -> Application:
         raise AppLoadError(
             f"'{app}' is an ASGI application; this version serves WSGI applications only"
         )
+    gc.collect()
+    gc.freeze()
     return found  # type: ignore[no-any-return]
 
 
