@@ -5,12 +5,14 @@
 //! as JSON strings of valid UTF-8 in JSON. What is not known is `-` in text and `null` in JSON.
 
 mod line;
+mod out;
 
 use std::time::Duration;
 
 use http1::{Head, Version};
 
 use self::line::Sink;
+use self::out::Text;
 use crate::environ::client_address;
 use crate::kernel::LocalTime;
 
@@ -22,7 +24,7 @@ const FIXED_BYTES: usize = 32;
 
 #[derive(Debug, Eq, PartialEq)]
 enum Piece {
-    Text(Box<[u8]>),
+    Text(Text),
     /// The client, as a trusted peer names it.
     Address,
     /// The user of `Authorization: Basic`, one of [`Format::fields`].
@@ -61,15 +63,43 @@ struct Wanted {
 /// How many of the wanted fields are looked for in one pass; others cost a pass each.
 const PLACES: usize = 8;
 
-/// Where the wanted fields are among those of a request.
-struct Places([Place; PLACES]);
-
+/// Where the wanted fields are among those of a request: the first [`PLACES`] of [`Format::fields`].
 #[derive(Clone, Copy)]
-enum Place {
-    Nowhere,
-    At(usize),
-    /// It came several times.
-    Several,
+pub struct Places([Place; PLACES]);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Place(u32);
+
+impl Place {
+    const NOWHERE: Self = Self(u32::MAX);
+    const SEVERAL: Self = Self(u32::MAX - 1);
+
+    /// The field's index; beyond all of them if there are several.
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Places {
+    pub const fn new() -> Self {
+        Self([Place::NOWHERE; PLACES])
+    }
+
+    #[inline]
+    fn get(&self, wanted: usize) -> Option<Place> {
+        self.0.get(wanted).copied()
+    }
+
+    /// The request's field `index` has the name of a wanted one.
+    #[inline]
+    pub fn note(&mut self, wanted: u8, index: usize) {
+        if let Some(place) = self.0.get_mut(usize::from(wanted)) {
+            *place = match (*place, u32::try_from(index)) {
+                (Place::NOWHERE, Ok(index)) => Place(index),
+                _ => Place::SEVERAL,
+            };
+        }
+    }
 }
 
 /// How lines look.
@@ -77,8 +107,6 @@ enum Place {
 pub struct Format {
     pieces: Vec<Piece>,
     fields: Vec<Wanted>,
-    /// A bit for each length that the names of `fields` have, modulo 64.
-    name_lengths: u64,
     is_json: bool,
     /// What is wanted of the application's `environ`, by name.
     pub variables: Vec<String>,
@@ -99,6 +127,8 @@ pub struct Request<'a> {
 /// What is known of a request that has had an answer.
 pub struct Record<'a> {
     pub request: Option<Request<'a>>,
+    /// Where the fields of the request are that the format wants, if that is known.
+    pub places: Option<Places>,
     pub is_trusted: bool,
     /// The client, as a trusted peer names it.
     pub address: Option<&'a [u8]>,
@@ -121,35 +151,48 @@ impl Format {
         let mut format = Self {
             pieces: Vec::new(),
             fields: Vec::new(),
-            name_lengths: 0,
             is_json,
             variables: Vec::new(),
             needs_clock: false,
             needs_answer_head: false,
             atomic_value_bytes: 0,
         };
+        // Texts that meet are one.
+        let mut text = Vec::new();
         for (kind, name) in pieces {
-            let piece = format.piece(kind, name).ok_or_else(|| kind.clone())?;
-            // Texts that meet are one.
-            match (format.pieces.last_mut(), piece) {
-                (Some(Piece::Text(before)), Piece::Text(text)) => {
-                    *before = [&before[..], &text[..]].concat().into();
-                }
-                (_, piece) => format.pieces.push(piece),
+            if let Some(part) = format.text(kind, name) {
+                text.extend_from_slice(part.as_bytes());
+                continue;
             }
+            let piece = format.piece(kind, name).ok_or_else(|| kind.clone())?;
+            format.pieces.extend(Text::split(&text).map(Piece::Text));
+            text.clear();
+            format.pieces.push(piece);
         }
+        text.push(b'\n');
+        format.pieces.extend(Text::split(&text).map(Piece::Text));
         format.atomic_value_bytes = format.room_for_values();
         Ok(format)
+    }
+
+    /// What is the same in every line.
+    fn text(&self, kind: &str, name: &str) -> Option<String> {
+        match kind {
+            "text" => Some(name.to_owned()),
+            // Only ident (RFC 1413) could tell.
+            "l" if self.is_json => Some("null".to_owned()),
+            "l" => Some("-".to_owned()),
+            // It is this process that writes the lines.
+            "p" if self.is_json => Some(std::process::id().to_string()),
+            "p" => Some(format!("<{}>", std::process::id())),
+            _ => None,
+        }
     }
 
     fn piece(&mut self, kind: &str, name: &str) -> Option<Piece> {
         self.needs_clock |= matches!(kind, "T" | "M" | "D" | "L");
         Some(match kind {
-            "text" => Piece::Text(name.as_bytes().into()),
             "h" => Piece::Address,
-            // Only ident (RFC 1413) could tell.
-            "l" if self.is_json => Piece::Text(b"null"[..].into()),
-            "l" => Piece::Text(b"-"[..].into()),
             "u" => Piece::User(self.field("authorization")),
             "t" => Piece::Time,
             "r" => Piece::RequestLine,
@@ -166,16 +209,6 @@ impl Format {
             "M" => Piece::Milliseconds,
             "D" => Piece::Microseconds,
             "L" => Piece::DecimalSeconds,
-            // It is this process that writes the lines.
-            "p" => {
-                let pid = std::process::id();
-                let text = if self.is_json {
-                    pid.to_string()
-                } else {
-                    format!("<{pid}>")
-                };
-                Piece::Text(text.into_bytes().into())
-            }
             "i" => Piece::Field(self.field(name)),
             "o" => {
                 self.needs_answer_head = true;
@@ -195,7 +228,6 @@ impl Format {
         if let Some(index) = self.fields.iter().position(known) {
             return index;
         }
-        self.name_lengths |= 1 << (name.len() % 64);
         self.fields.push(Wanted {
             name: name.as_bytes().into(),
             is_forwarded: matches!(name, "forwarded" | "x-real-ip")
@@ -204,30 +236,26 @@ impl Format {
         self.fields.len() - 1
     }
 
-    /// Look for the first of the wanted fields, all in one pass.
-    #[inline]
-    fn places(&self, request: Option<Request<'_>>, is_trusted: bool) -> Places {
-        let mut places = Places([Place::Nowhere; PLACES]);
-        let Some(request) = request else {
+    /// The names that [`Places`] are noted for, in lower case, by their number.
+    pub fn wanted(&self) -> Vec<Box<[u8]>> {
+        let fields = self.fields.iter().take(PLACES);
+        fields.map(|wanted| wanted.name.clone()).collect()
+    }
+
+    /// Look for the wanted fields of a request that has no `environ`.
+    #[cold]
+    fn places(&self, record: &Record<'_>) -> Places {
+        let mut places = Places::new();
+        let Some(request) = record.request else {
             return places;
         };
         for (index, field) in request.head.fields.iter().enumerate() {
-            let name_len = field.name.end - field.name.start;
-            if self.name_lengths >> (name_len % 64) & 1 == 0 {
-                continue;
-            }
             let name = field.name.of(request.bytes);
-            for (wanted, place) in self.fields.iter().zip(&mut places.0) {
-                if wanted.name.len() == name.len()
-                    // Tells apart most names of one length, for less than the whole comparison.
-                    && name.first().map(u8::to_ascii_lowercase) == wanted.name.first().copied()
-                    && (is_trusted || !wanted.is_forwarded)
+            for (number, wanted) in (0..).zip(&self.fields) {
+                if (record.is_trusted || !wanted.is_forwarded)
                     && name.eq_ignore_ascii_case(&wanted.name)
                 {
-                    *place = match place {
-                        Place::Nowhere => Place::At(index),
-                        _ => Place::Several,
-                    };
+                    places.note(number, index);
                 }
             }
         }
@@ -235,7 +263,7 @@ impl Format {
     }
 
     fn room_for_values(&self) -> usize {
-        let (mut fixed, mut values) = (1, 0);
+        let (mut fixed, mut values) = (0, 0);
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => fixed += text.len(),
@@ -292,30 +320,43 @@ impl Format {
         out.extend_from_slice(text.as_bytes());
     }
 
-    /// Append the line of `record`, with its end. With `is_atomic` it is at most
-    /// [`ATOMIC_LINE_BYTES`] long: what would be longer has its values cut, and says so with `...`.
-    pub fn push_line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &[u8], is_atomic: bool) {
-        let start = out.len();
-        self.push_pieces(out, record, time, usize::MAX);
-        if !is_atomic || out.len() - start <= ATOMIC_LINE_BYTES {
-            return;
+    /// Write the line of `record`, with its end, to the start of `room`. Returns its length, if it fits.
+    /// With `is_atomic` it is at most [`ATOMIC_LINE_BYTES`] long: what would be longer has its values
+    /// cut, and says so with `...`.
+    pub fn line(
+        &self,
+        room: &mut [u8],
+        record: &Record<'_>,
+        time: &[u8],
+        is_atomic: bool,
+    ) -> Option<usize> {
+        if !is_atomic {
+            return self.pieces(room, record, time, usize::MAX);
         }
-        out.truncate(start);
-        self.push_pieces(out, record, time, self.atomic_value_bytes);
-        if out.len() - start > ATOMIC_LINE_BYTES {
+        let room = room.get_mut(..ATOMIC_LINE_BYTES)?;
+        let len = self.pieces(room, record, time, usize::MAX);
+        let len = len.or_else(|| self.pieces(room, record, time, self.atomic_value_bytes));
+        len.or_else(|| {
             // The format alone has no room in it.
-            out.truncate(start + ATOMIC_LINE_BYTES - 1);
-            out.push(b'\n');
-        }
+            *room.last_mut()? = b'\n';
+            Some(room.len())
+        })
     }
 
-    fn push_pieces(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &[u8], value_bytes: usize) {
-        let places = self.places(record.request, record.is_trusted);
-        let mut sink = Sink::new(self, places, out, value_bytes);
+    #[inline]
+    fn pieces(
+        &self,
+        room: &mut [u8],
+        record: &Record<'_>,
+        time: &[u8],
+        value_bytes: usize,
+    ) -> Option<usize> {
+        let places = record.places.unwrap_or_else(|| self.places(record));
+        let mut sink = Sink::new(self, places, room, value_bytes);
         for piece in &self.pieces {
             sink.piece(piece, record, time);
         }
-        out.push(b'\n');
+        sink.len()
     }
 }
 
@@ -366,6 +407,7 @@ mod tests {
 
     const NOBODY: Record<'_> = Record {
         request: None,
+        places: None,
         is_trusted: true,
         address: None,
         status: 400,
@@ -402,10 +444,9 @@ mod tests {
     }
 
     fn line(format: &Format, record: &Record<'_>, is_atomic: bool) -> String {
-        let mut out = b"before\n".to_vec();
-        format.push_line(&mut out, record, b"[now]", is_atomic);
-        let text = String::from_utf8(out).unwrap();
-        text.strip_prefix("before\n").unwrap().to_owned()
+        let mut room = vec![b'#'; 1 << 20];
+        let len = format.line(&mut room, record, b"[now]", is_atomic).unwrap();
+        String::from_utf8(room[..len].to_vec()).unwrap()
     }
 
     #[test]

@@ -52,10 +52,32 @@ pub struct AccessLog {
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct Buffer {
-    lines: Vec<u8>,
+    /// Of [`BUFFER_BYTES`]; the first `len` of them are lines.
+    bytes: Box<[u8]>,
+    len: usize,
     lost: u64,
+}
+
+impl Buffer {
+    fn new() -> Self {
+        Self {
+            // The kernel gives memory for a page when it is written to.
+            bytes: vec![0; BUFFER_BYTES].into(),
+            len: 0,
+            lost: 0,
+        }
+    }
+
+    fn lines(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Leave out the first `count` bytes.
+    fn drop_start(&mut self, count: usize) {
+        self.bytes.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
 }
 
 /// What the writing thread is to do.
@@ -102,7 +124,7 @@ impl AccessLog {
     }
 
     pub fn pen(&self) -> Pen<'_> {
-        let buffer = Arc::<Mutex<Buffer>>::default();
+        let buffer = Arc::new(Mutex::new(Buffer::new()));
         lock(&self.buffers).push(Arc::clone(&buffer));
         Pen {
             log: self,
@@ -113,15 +135,11 @@ impl AccessLog {
     }
 
     /// Write a serving thread's batch. What is left is for the log's own thread.
-    fn write_directly(&self, lines: &mut Vec<u8>) {
+    fn write_directly(&self, buffer: &mut Buffer) {
         let began = Instant::now();
-        let count = kernel::write(self.fd.as_raw_fd(), lines).unwrap_or(0);
-        if count == lines.len() {
-            lines.clear();
-        } else {
-            lines.drain(..count);
-        }
-        if !lines.is_empty() || began.elapsed() > SLOW {
+        let count = kernel::write(self.fd.as_raw_fd(), buffer.lines()).unwrap_or(0);
+        buffer.drop_start(count);
+        if buffer.len > 0 || began.elapsed() > SLOW {
             self.is_direct.store(false, Ordering::Release);
         }
     }
@@ -181,23 +199,21 @@ impl AccessLog {
             losses: Losses::default(),
             is_damaged: false,
         };
-        let mut lines = Vec::new();
+        let mut taken = Buffer::new();
         loop {
             let is_last = self.wait();
             let buffers = lock(&self.buffers).clone();
             for buffer in buffers {
-                lines.clear();
-                let mut buffer = lock(&buffer);
-                mem::swap(&mut buffer.lines, &mut lines);
-                let lost = mem::take(&mut buffer.lost);
-                drop(buffer);
-                if lost > 0 {
+                (taken.len, taken.lost) = (0, 0);
+                mem::swap(&mut *lock(&buffer), &mut taken);
+                let lines = taken.lines();
+                if taken.lost > 0 {
                     writer
                         .losses
-                        .add(lost, "they came faster than they could be written");
+                        .add(taken.lost, "they came faster than they could be written");
                 }
                 let began = Instant::now();
-                writer.write_batch(&lines, &say);
+                writer.write_batch(lines, &say);
                 if self.is_file && !lines.is_empty() {
                     let is_direct = !writer.is_damaged && began.elapsed() < SLOW;
                     self.is_direct.store(is_direct, Ordering::Release);
@@ -229,24 +245,21 @@ impl Pen<'_> {
             self.log.format.render_time(&time, &mut self.time);
         }
         let mut buffer = lock(&self.buffer);
-        let before = buffer.lines.len();
+        let before = buffer.len;
         let is_atomic = !self.log.is_file;
-        self.log
-            .format
-            .push_line(&mut buffer.lines, record, &self.time, is_atomic);
-        let mut after = buffer.lines.len();
-        if after > BUFFER_BYTES {
-            buffer.lines.truncate(before);
-            buffer.lost += 1;
-            after = before;
+        let room = &mut buffer.bytes[before..];
+        let line = self.log.format.line(room, record, &self.time, is_atomic);
+        match line {
+            Some(count) => buffer.len += count,
+            None => buffer.lost += 1,
         }
-        if after >= BATCH_BYTES && self.log.is_direct.load(Ordering::Acquire) {
-            self.log.write_directly(&mut buffer.lines);
-            after = buffer.lines.len();
-            if after == 0 {
+        if buffer.len >= BATCH_BYTES && self.log.is_direct.load(Ordering::Acquire) {
+            self.log.write_directly(&mut buffer);
+            if buffer.len == 0 {
                 return;
             }
         }
+        let after = buffer.len;
         drop(buffer);
         if before == 0 {
             self.log.ask(Order::WriteSoon);

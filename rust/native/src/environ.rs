@@ -10,6 +10,7 @@ use http1::{Head, Version, percent_decode, split_host};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::access::Places;
 use crate::header_names::{NameCache, Role, interned, key_of};
 use crate::input::Input;
 use crate::python;
@@ -26,6 +27,8 @@ pub struct Environ {
     other_origin: Option<Origin>,
     /// Where the address of the last request's client is in its head.
     client: Option<Range<usize>>,
+    /// Where the fields are that the access log wants, if it was seen.
+    places: Option<Places>,
     /// A path while it is decoded.
     path: Vec<u8>,
 }
@@ -95,7 +98,12 @@ impl Origin {
 }
 
 impl Environ {
-    pub fn new(py: Python<'_>, common: &Common<'_, '_>) -> PyResult<Self> {
+    /// `wanted` are the names of fields whose [`Places`] are asked for, in lower case.
+    ///
+    /// # Errors
+    ///
+    /// What the interpreter says when it can't make an object.
+    pub fn new(py: Python<'_>, common: &Common<'_, '_>, wanted: Vec<Box<[u8]>>) -> PyResult<Self> {
         let key = |text: &str| interned(py, text.as_bytes());
         let origin = Origin::new(py, b"", false)?;
         Ok(Self {
@@ -125,10 +133,11 @@ impl Environ {
                 http10: key("HTTP/1.0"),
                 empty: key(""),
             },
-            names: NameCache::new(),
+            names: NameCache::new(wanted),
             origin,
             other_origin: None,
             client: None,
+            places: None,
             path: Vec::new(),
         })
     }
@@ -147,7 +156,7 @@ impl Environ {
         is_trusted: bool,
         early_hints: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        self.client = None;
+        (self.client, self.places) = (None, None);
         let mut copy = self.template.copy(py)?;
         if let Some(input) = input {
             python::set(&copy.environ, self.keys.input.bind(py), input)?;
@@ -162,11 +171,15 @@ impl Environ {
             copy.expected_len += 1;
         }
         let mut forwarded = Forwarded::default();
-        for field in &head.fields {
+        let mut places = Places::new();
+        for (index, field) in head.fields.iter().enumerate() {
             let (name, bytes) = (field.name.of(bytes), field.value.of(bytes));
             let entry = self.names.get(py, name);
             if !is_trusted && !matches!(entry.role, Role::Plain | Role::Cookie) {
                 continue;
+            }
+            if let Some(wanted) = entry.wanted {
+                places.note(wanted, index);
             }
             let value = match &forwarded.client {
                 // `X-Real-IP`, mostly.
@@ -182,6 +195,7 @@ impl Environ {
                 Role::Plain | Role::Cookie | Role::Forwarded => {}
             }
         }
+        self.places = Some(places);
         let has_repeated = self.template.finish(&mut copy)?;
         let environ = copy.environ;
         if has_repeated {
@@ -211,6 +225,11 @@ impl Environ {
     /// What the last `environ` has as `REMOTE_ADDR`, if its request is in `bytes`.
     pub fn client<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         self.client.clone().and_then(|client| bytes.get(client))
+    }
+
+    /// Where the last request has the fields that are wanted, if that is known.
+    pub fn places(&self) -> Option<Places> {
+        self.places
     }
 
     fn set_request_line(

@@ -107,6 +107,8 @@ pub const USUAL: [(&str, bool); 48] = [
 /// The keys of the headers seen lately, by their exact bytes. Bounded.
 pub struct NameCache {
     entries: Box<[Option<NameEntry>]>,
+    /// The names of the fields that the access log wants, in lower case.
+    wanted: Vec<Box<[u8]>>,
 }
 
 pub struct NameEntry {
@@ -114,6 +116,8 @@ pub struct NameEntry {
     /// Where it is in [`USUAL`].
     pub place: Option<usize>,
     pub role: Role,
+    /// Which of the fields it is that the access log wants.
+    pub wanted: Option<u8>,
     pub key: Py<PyString>,
     shared: Shared,
 }
@@ -133,8 +137,9 @@ enum Shared {
 impl NameCache {
     const ENTRIES: usize = 512;
 
-    pub fn new() -> Self {
+    pub fn new(wanted: Vec<Box<[u8]>>) -> Self {
         Self {
+            wanted,
             entries: (0..Self::ENTRIES).map(|_| None).collect(),
         }
     }
@@ -172,7 +177,7 @@ impl NameCache {
         if entry.as_ref().is_some_and(|known| *known.name != *name) {
             *entry = None;
         }
-        entry.get_or_insert_with(|| NameEntry::new(py, name))
+        entry.get_or_insert_with(|| NameEntry::new(py, name, &self.wanted))
     }
 }
 
@@ -184,7 +189,7 @@ impl NameEntry {
     const MISSES: u8 = 32;
 
     #[cold]
-    fn new(py: Python<'_>, name: &[u8]) -> Self {
+    fn new(py: Python<'_>, name: &[u8], wanted: &[Box<[u8]>]) -> Self {
         let key = key_of(name);
         let lower = name.to_ascii_lowercase();
         let place = USUAL
@@ -194,6 +199,9 @@ impl NameEntry {
             name: name.into(),
             place,
             role: Role::of(name),
+            wanted: (0..)
+                .zip(wanted)
+                .find_map(|(number, wanted)| (**wanted == *lower).then_some(number)),
             key: match place {
                 Some(_) => interned(py, &key),
                 // A name is a token, so it is ASCII.

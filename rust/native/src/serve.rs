@@ -72,13 +72,15 @@ impl<'a, 'py> Server<'a, 'py> {
             multithread: engine.flags.is_threaded(),
             multiprocess: engine.config.multiprocess,
         };
+        let pen = engine.access.as_ref().map(AccessLog::pen);
+        let wanted = pen.as_ref().map(|pen| pen.format().wanted());
         Ok(Self {
             py,
             engine,
             application: engine.hooks.application.bind(py).clone(),
-            environ: Environ::new(py, &common)?,
+            environ: Environ::new(py, &common, wanted.unwrap_or_default())?,
             callables: Callables::new(py, engine)?,
-            pen: engine.access.as_ref().map(AccessLog::pen),
+            pen,
         })
     }
 
@@ -208,6 +210,7 @@ impl<'a, 'py> Server<'a, 'py> {
         });
         pen.write(&Record {
             request: Some(request),
+            places: self.environ.places(),
             is_trusted,
             address: self.environ.client(request.bytes),
             status: ended.status,
@@ -233,6 +236,7 @@ impl<'a, 'py> Server<'a, 'py> {
         let believed = request.filter(|_| is_trusted);
         pen.write(&Record {
             request,
+            places: None,
             is_trusted,
             address: believed.and_then(access::Request::address),
             status: refusal.status(),

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use super::out::{Out, is_plain};
 use super::{Format, Piece, Place, Places, Record, Request};
-use crate::response::push_decimal;
 
 /// Where a line's pieces go.
 pub struct Sink<'o> {
     format: &'o Format,
     places: Places,
-    out: &'o mut Vec<u8>,
+    out: Out<'o>,
     is_json: bool,
     value_bytes: usize,
     /// What is left of it for the value at hand.
@@ -18,36 +18,44 @@ pub struct Sink<'o> {
     is_cut: bool,
 }
 
+/// What there is of a wanted field.
+enum Found<'r> {
+    Nothing,
+    One(&'r [u8]),
+    /// More than one, or nobody has looked for it yet.
+    Several,
+}
+
 impl<'o> Sink<'o> {
     #[inline]
-    pub fn new(
-        format: &'o Format,
-        places: Places,
-        out: &'o mut Vec<u8>,
-        value_bytes: usize,
-    ) -> Self {
+    pub fn new(format: &'o Format, places: Places, room: &'o mut [u8], value_bytes: usize) -> Self {
         Self {
             is_json: format.is_json,
             format,
             places,
-            out,
+            out: Out::new(room),
             value_bytes,
             room: value_bytes,
             is_cut: false,
         }
     }
 
+    /// The length of what is written, unless it had no room.
+    pub fn len(&self) -> Option<usize> {
+        self.out.len()
+    }
+
     #[inline]
     pub fn piece(&mut self, piece: &Piece, record: &Record<'_>, time: &[u8]) {
         let request = record.request;
         match piece {
-            Piece::Text(text) => self.out.extend_from_slice(text),
+            Piece::Text(text) => self.out.put_text(text),
             Piece::Address => self.value(record.address),
             Piece::User(index) => match self.last(record, *index) {
                 None => self.value(None),
                 Some(value) => self.user(value),
             },
-            Piece::Time => self.out.extend_from_slice(time),
+            Piece::Time => self.out.put(time),
             Piece::RequestLine => self.value(request.map(Request::line)),
             Piece::Method => self.value(request.map(Request::method)),
             Piece::Path => {
@@ -57,12 +65,8 @@ impl<'o> Sink<'o> {
                 self.value(request.map(|request| request.head.query.of(request.bytes)));
             }
             Piece::Protocol => self.value(request.map(Request::protocol)),
-            Piece::Status => {
-                let digit = |unit: u16| b'0' + u8::try_from(record.status / unit % 10).unwrap_or(0);
-                self.out
-                    .extend_from_slice(&[digit(100), digit(10), digit(1)]);
-            }
-            Piece::BodyBytes => push_decimal(self.out, record.body_bytes),
+            Piece::Status => self.out.put_digits::<3>(u32::from(record.status)),
+            Piece::BodyBytes => self.out.put_decimal(record.body_bytes),
             Piece::BodyBytesIfAny => {
                 self.number(Some(record.body_bytes).filter(|&bytes| bytes > 0));
             }
@@ -72,18 +76,14 @@ impl<'o> Sink<'o> {
             Piece::DecimalSeconds => {
                 self.number(record.duration.map(|duration| duration.as_secs()));
                 if let Some(duration) = record.duration {
-                    // A one in front keeps the zeros, and becomes the point.
-                    let at = self.out.len();
-                    push_decimal(self.out, 1_000_000 + u64::from(duration.subsec_micros()));
-                    self.out[at] = b'.';
+                    self.out.put(b".");
+                    self.out.put_digits::<6>(duration.subsec_micros());
                 }
             }
-            Piece::Field(index) => match (self.place(*index), request) {
-                (Some(Place::At(at)), Some(request)) => {
-                    self.value(Some(request.head.fields[at].value.of(request.bytes)));
-                }
-                (Some(Place::Nowhere), _) | (_, None) => self.value(None),
-                _ => self.joined(all_values(self.format, record, *index)),
+            Piece::Field(index) => match self.found(record, *index) {
+                Found::Nothing => self.value(None),
+                Found::One(value) => self.value(Some(value)),
+                Found::Several => self.joined(all_values(self.format, record, *index)),
             },
             Piece::AnswerField(name) => self.joined(answer_values(record.answer_head, name)),
             Piece::Variable(index) => {
@@ -95,7 +95,7 @@ impl<'o> Sink<'o> {
 
     fn number(&mut self, number: Option<u64>) {
         match number {
-            Some(number) => push_decimal(self.out, number),
+            Some(number) => self.out.put_decimal(number),
             None => self.value(None),
         }
     }
@@ -106,18 +106,27 @@ impl<'o> Sink<'o> {
     }
 
     #[inline]
-    fn place(&self, index: usize) -> Option<Place> {
-        self.places.0.get(index).copied()
+    fn found<'r>(&self, record: &Record<'r>, index: usize) -> Found<'r> {
+        let Some(request) = record.request else {
+            return Found::Nothing;
+        };
+        match self.places.get(index) {
+            Some(Place::NOWHERE) => Found::Nothing,
+            Some(place) => match request.head.fields.get(place.index()) {
+                Some(field) => Found::One(field.value.of(request.bytes)),
+                None => Found::Several,
+            },
+            None => Found::Several,
+        }
     }
 
     /// The last value of a wanted field.
     #[inline]
     fn last<'r>(&self, record: &Record<'r>, index: usize) -> Option<&'r [u8]> {
-        let request = record.request?;
-        match self.place(index) {
-            Some(Place::Nowhere) => None,
-            Some(Place::At(at)) => Some(request.head.fields[at].value.of(request.bytes)),
-            _ => all_values(self.format, record, index).last(),
+        match self.found(record, index) {
+            Found::Nothing => None,
+            Found::One(value) => Some(value),
+            Found::Several => all_values(self.format, record, index).last(),
         }
     }
 
@@ -153,8 +162,8 @@ impl<'o> Sink<'o> {
                 self.push(value);
                 self.close();
             }
-            None if self.is_json => self.out.extend_from_slice(b"null"),
-            None => self.out.push(b'-'),
+            None if self.is_json => self.out.put(b"null"),
+            None => self.out.put(b"-"),
         }
     }
 
@@ -163,22 +172,21 @@ impl<'o> Sink<'o> {
         self.room = self.value_bytes;
         self.is_cut = false;
         if self.is_json {
-            self.out.push(b'"');
+            self.out.put(b"\"");
         }
     }
 
     #[inline]
     fn close(&mut self) {
         if self.is_json {
-            self.out.push(b'"');
+            self.out.put(b"\"");
         }
     }
 
     /// Append a part of a value, escaped.
     #[inline]
     fn push(&mut self, part: &[u8]) {
-        if part.len() <= self.room && !self.is_cut && is_plain(part) {
-            self.out.extend_from_slice(part);
+        if part.len() <= self.room && !self.is_cut && self.out.put_plain(part) {
             self.room -= part.len();
         } else if self.is_json {
             self.push_json(part);
@@ -193,11 +201,11 @@ impl<'o> Sink<'o> {
             return false;
         }
         if written.len() > self.room {
-            self.out.extend_from_slice(b"...");
+            self.out.put(b"...");
             self.is_cut = true;
             return false;
         }
-        self.out.extend_from_slice(written);
+        self.out.put(written);
         self.room -= written.len();
         true
     }
@@ -206,7 +214,7 @@ impl<'o> Sink<'o> {
     fn push_text(&mut self, part: &[u8]) {
         for byte in part {
             let written = *byte;
-            let fits = if is_plain(&[written]) {
+            let fits = if is_plain(written) {
                 self.push_character(&[written])
             } else {
                 let [high, low] = hex(written);
@@ -254,30 +262,6 @@ fn all_values<'r, 'f>(
     request
         .into_iter()
         .flat_map(|request| request.values(&wanted.name))
-}
-
-/// Whether every byte stands for itself in both forms: printable ASCII but for quote and backslash.
-#[inline]
-fn is_plain(part: &[u8]) -> bool {
-    const CHUNK: usize = 16;
-    // Without a way out, so that several bytes are looked at together.
-    let odd = |chunk: &[u8; CHUNK]| {
-        chunk.iter().fold(0, |odd, &byte| {
-            let is_printable = byte.wrapping_sub(0x20) < 0x5f;
-            odd | u8::from(!is_printable) | u8::from(byte == b'"') | u8::from(byte == b'\\')
-        })
-    };
-    let Some(last) = part.last_chunk() else {
-        let mut padded = [b' '; CHUNK];
-        padded[..part.len()].copy_from_slice(part);
-        return odd(&padded) == 0;
-    };
-    // The last chunk may overlap the one before.
-    let (chunks, _) = part.as_chunks();
-    chunks
-        .iter()
-        .fold(odd(last), |seen, chunk| seen | odd(chunk))
-        == 0
 }
 
 fn hex(byte: u8) -> [u8; 2] {
