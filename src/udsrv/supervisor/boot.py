@@ -6,6 +6,7 @@ Runs as: the application's user, in a fresh interpreter.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -72,6 +73,8 @@ def _run(control: Channel) -> int:
             from udsrv.supervisor.preload import preload
 
             preloaded = preload(payload.spec, control, private.close)
+        # Its forks share what is here, as long as no garbage collection of theirs looks at it.
+        gc.freeze()
         listener = socket.socket(fileno=LISTENER_FD)
         supervisor = Supervisor(
             payload.spec,
