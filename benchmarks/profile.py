@@ -42,7 +42,7 @@ KERNEL_GROUPS = (
 RUST_GROUPS = (
     (re.compile(r"rust/http1/src/response"), "Rust: response"),
     (re.compile(r"rust/http1/"), "Rust: parse"),
-    (re.compile(r"rust/native/src/(environ|header_names)"), "Rust: environ"),
+    (re.compile(r"rust/native/src/(environ|header_names|template)"), "Rust: environ"),
     (re.compile(r"rust/native/src/(response|exchange|date)"), "Rust: response"),
     (re.compile(r"rust/native/src/(python|input)"), "Rust: Python boundary"),
     (re.compile(r"rust/"), "Rust: connections and loop"),

@@ -251,7 +251,7 @@ impl Format {
         };
         for (index, field) in request.head.fields.iter().enumerate() {
             let name = field.name.of(request.bytes);
-            for (number, wanted) in (0..).zip(&self.fields) {
+            for (number, wanted) in (0..).zip(self.fields.iter().take(PLACES)) {
                 if (record.is_trusted || !wanted.is_forwarded)
                     && name.eq_ignore_ascii_case(&wanted.name)
                 {

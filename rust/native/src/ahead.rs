@@ -6,11 +6,9 @@
 use std::ops::Range;
 
 use crate::connection::Phase;
-use crate::drive::{Driver, Scratch};
+use crate::drive::{BUFFER_BYTES, Driver, Scratch};
 use crate::kernel::{self, Received};
 use crate::slots::Claim;
-
-const BUFFER_BYTES: usize = 64 * 1024;
 
 /// With less room than this a connection is read when its turn comes: it may have a body to be read.
 const ROOM_BYTES: usize = 32 * 1024;

@@ -34,8 +34,8 @@ const SENDING_EVENTS: i32 = CONNECTION_EVENTS | libc::EPOLLOUT;
 /// The peer has closed its side, or both.
 const END_EVENTS: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR).cast_unsigned();
 
-/// The size of a thread's read buffer: what nginx sends at once.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// The size of a thread's read buffers: what nginx sends at once.
+pub const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How much of a file is sent before other connections have their turn.
 const FILE_TURN_BYTES: usize = 2 * 1024 * 1024;
@@ -127,6 +127,7 @@ impl<'a, 'py> Driver<'a, 'py> {
         self.go_on(scratch, claim, events, next);
     }
 
+    /// Do all that can be done, where `next` is what came of the first step.
     fn go_on(
         &mut self,
         scratch: &mut Scratch,
