@@ -24,10 +24,8 @@ pub(crate) const QUERY: u8 = 1 << 3;
 pub(crate) const HOST: u8 = 1 << 4;
 /// `HEXDIG` in either case.
 pub(crate) const HEX: u8 = 1 << 5;
-/// The underscore, which no field may have that reaches an application.
-pub(crate) const UNDERSCORE: u8 = 1 << 6;
 /// `qdtext`, RFC 9110 5.6.4.
-pub(crate) const QUOTED: u8 = 1 << 7;
+pub(crate) const QUOTED: u8 = 1 << 6;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -66,9 +64,6 @@ const fn classes() -> [u8; 256] {
         if byte.is_ascii_hexdigit() {
             class |= HEX;
         }
-        if byte == b'_' {
-            class |= UNDERSCORE;
-        }
         table[byte as usize] = class;
         if byte == u8::MAX {
             return table;
@@ -102,60 +97,71 @@ pub(crate) fn run(bytes: &[u8], wanted: u8) -> usize {
 /// predict, and a wrong guess costs it as much as a dozen additions.
 const LANES: usize = 16;
 
-/// How many bytes of `chunk` come before the first that may not stand in a field value, if any.
+/// As many as the bits of a word.
+const BLOCK: usize = 64;
+
+/// Which bytes of `chunk` may not stand in a field value.
 #[inline]
-fn value_end(chunk: [u8; LANES]) -> Option<usize> {
+fn no_values(chunk: [u8; LANES]) -> u16 {
     let bytes = u8x16::new(chunk);
     let is = |byte| bytes.simd_eq(u8x16::splat(byte));
-    first((bytes.simd_lt(u8x16::splat(b' ')) & !is(b'\t')) | is(0x7f))
+    mask((bytes.simd_lt(u8x16::splat(b' ')) & !is(b'\t')) | is(0x7f))
 }
 
-/// How many bytes of `chunk` come before the first that is neither a letter nor a dash, if any.
+/// Which bytes of `chunk` are neither letters nor dashes.
 #[inline]
-fn letters_end(chunk: [u8; LANES]) -> Option<usize> {
+fn no_letters(chunk: [u8; LANES]) -> u16 {
     let bytes = u8x16::new(chunk);
     let lower = bytes | u8x16::splat(0x20);
     let is_other = lower.simd_lt(u8x16::splat(b'a')) | lower.simd_gt(u8x16::splat(b'z'));
-    first(is_other & !bytes.simd_eq(u8x16::splat(b'-')))
+    mask(is_other & !bytes.simd_eq(u8x16::splat(b'-')))
 }
 
-/// The first lane that is set in a comparison's result.
+/// A bit for each lane of a comparison's result, the first one lowest.
 #[inline]
-fn first(lanes: u8x16) -> Option<usize> {
-    match lanes.to_bitmask() {
-        0 => None,
-        mask => Some(mask.trailing_zeros() as usize),
-    }
+#[expect(clippy::cast_possible_truncation, reason = "there are 16 lanes")]
+fn mask(lanes: u8x16) -> u16 {
+    lanes.to_bitmask() as u16
 }
 
-/// How many bytes come before the first where `end_in` a chunk is.
+/// How many bytes of a chunk come before the first that has a bit, if any.
 #[inline]
-fn run_in_chunks(bytes: &[u8], end_in: impl Fn([u8; LANES]) -> Option<usize>) -> usize {
+fn first(mask: u16) -> Option<usize> {
+    (mask != 0).then_some(mask.trailing_zeros() as usize)
+}
+
+/// How many bytes come before the first that `ends` the run.
+#[inline]
+fn run_in_chunks(bytes: &[u8], ends: impl Fn([u8; LANES]) -> u16) -> usize {
     let mut at = 0;
     while let Some(chunk) = bytes[at..].first_chunk() {
-        if let Some(end) = end_in(*chunk) {
+        if let Some(end) = first(ends(*chunk)) {
             return at + end;
         }
         at += LANES;
     }
-    // NUL is the end of every run.
     let rest = &bytes[at..];
-    let mut chunk = [0; LANES];
-    chunk[..rest.len()].copy_from_slice(rest);
-    at + end_in(chunk).unwrap_or(rest.len())
+    at + first(ends(padded(rest))).unwrap_or(rest.len())
+}
+
+/// `rest` and NULs behind it, which end every run.
+fn padded<const LEN: usize>(rest: &[u8]) -> [u8; LEN] {
+    let mut padded = [0; LEN];
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
 }
 
 /// How many bytes at the start of `bytes` may stand in a field value: what `run(bytes, VALUE)`
 /// says.
 #[inline]
 pub(crate) fn value_run(bytes: &[u8]) -> usize {
-    run_in_chunks(bytes, value_end)
+    run_in_chunks(bytes, no_values)
 }
 
 /// How many bytes at the start of `bytes` are letters and dashes.
 #[inline]
 fn letter_run(bytes: &[u8]) -> usize {
-    run_in_chunks(bytes, letters_end)
+    run_in_chunks(bytes, no_letters)
 }
 
 /// What stands at the start of some bytes that begin a line.
@@ -189,7 +195,6 @@ pub(crate) struct Room {
 }
 
 /// Take the line at the start of `bytes` apart, which begin a line of a section with this room.
-#[inline]
 pub(crate) fn next_line(bytes: &[u8], room: Room) -> Result<Line, FieldError> {
     let line = within(&bytes[..bytes.len().min(room.bytes)], room.field_size);
     if room.fields == 0 && line.first().is_some_and(|&byte| byte != b'\r') {
@@ -222,48 +227,27 @@ pub(crate) fn is_beyond(line: &[u8], limit: usize) -> bool {
 }
 
 /// Take the field line at the start of `line` apart. RFC 9112 5, without its leniencies.
-#[inline]
 fn scan(line: &[u8]) -> Result<Line, FieldError> {
-    // What a name holds, a value may hold too: where the value ends can be found from here. The next line
-    // does not have to wait until the end of the name is known.
-    let stop = value_run(line);
-    let mut classes = 0;
-    let mut name_end = letter_run(line);
-    let after_name = loop {
-        let Some(&byte) = line.get(name_end) else {
-            return Ok(Line::Incomplete);
-        };
-        let class = class(byte);
-        if class & TOKEN == 0 {
-            break byte;
-        }
-        classes |= class;
-        name_end += 1;
-    };
-    if after_name != b':' || name_end == 0 {
-        return not_a_field(line, name_end);
+    let name_end = run(line, TOKEN);
+    match line.get(name_end) {
+        None => return Ok(Line::Incomplete),
+        Some(b':') if name_end > 0 => {}
+        Some(_) => return not_a_field(line, name_end),
     }
-
-    let mut value_start = name_end + 1;
-    while let Some(b' ' | b'\t') = line.get(value_start) {
-        value_start += 1;
-    }
+    let stop = name_end + 1 + value_run(&line[name_end + 1..]);
     match (line.get(stop), line.get(stop + 1)) {
         (Some(b'\r'), Some(b'\n')) => {}
         (None, _) | (Some(b'\r'), None) => return Ok(Line::Incomplete),
         (Some(b'\r'), Some(_)) => return Err(FieldError::BareCarriageReturn),
         (Some(_), _) => return Err(FieldError::Value),
     }
-    let mut value_end = stop;
-    while value_end > value_start && matches!(line[value_end - 1], b' ' | b'\t') {
-        value_end -= 1;
-    }
+    let (value_start, value_end) = trimmed(line, name_end + 1, stop);
     Ok(Line::Field(FieldLine {
         name_end,
         value_start,
         value_end,
         len: stop + 2,
-        has_underscore: classes & UNDERSCORE != 0,
+        has_underscore: line[..name_end].contains(&b'_'),
     }))
 }
 
@@ -280,6 +264,119 @@ fn not_a_field(line: &[u8], at: usize) -> Result<Line, FieldError> {
     }
 }
 
+/// What [`next_line`] says of a line that is as most are: a name of letters and dashes, one space, a
+/// value without others around it, and room for it. `stop` is where `bytes` have the first byte that no
+/// value may hold.
+#[inline]
+fn usual_line(bytes: &[u8], stop: usize, field_size: usize) -> Option<FieldLine> {
+    let mut name_end = 0;
+    loop {
+        let chunk = bytes.get(name_end..)?.first_chunk()?;
+        if let Some(end) = first(no_letters(*chunk)) {
+            name_end += end;
+            break;
+        }
+        name_end += LANES;
+    }
+    let (line, after) = bytes.split_at_checked(stop)?;
+    // Of what a value may hold only spaces and tabs are not above the space.
+    let is_usual = matches!(line.get(name_end..)?, [b':', b' ', first, ..] if *first > b' ')
+        && line.last().is_some_and(|&last| last > b' ')
+        && after.starts_with(b"\r\n")
+        && name_end > 0
+        && stop <= field_size;
+    is_usual.then_some(FieldLine {
+        name_end,
+        value_start: name_end + 2,
+        value_end: stop,
+        len: stop + 2,
+        has_underscore: false,
+    })
+}
+
+/// The lines of a section, one after the other.
+///
+/// Where they end is found for many bytes at once, more than most lines have. So it takes few loops
+/// whose lengths a processor can't predict.
+pub(crate) struct Lines<'b> {
+    bytes: &'b [u8],
+    /// Where the next line starts, and the room from there on.
+    at: usize,
+    room: Room,
+    /// Where the block starts that was looked at last, and a bit for each of its bytes that no value may
+    /// hold.
+    block: usize,
+    stops: u64,
+}
+
+impl<'b> Lines<'b> {
+    /// Those of `bytes` from `at` on.
+    #[inline]
+    pub(crate) fn new(bytes: &'b [u8], at: usize, room: Room) -> Self {
+        Self {
+            bytes,
+            at,
+            room,
+            block: at,
+            stops: Self::stops(&bytes[at..]),
+        }
+    }
+
+    /// Where the next line starts.
+    #[inline]
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Take the next line apart, as [`next_line`] does.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Line, FieldError> {
+        let stop = self.next_stop() - self.at;
+        let bytes = &self.bytes[self.at..];
+        let usual = usual_line(bytes, stop, self.room.field_size);
+        let line = match usual {
+            Some(line) if self.room.fields > 0 => line,
+            _ => match next_line(bytes, self.room)? {
+                Line::Field(line) => line,
+                other => return Ok(other),
+            },
+        };
+        self.at += line.len;
+        self.room.bytes -= line.len;
+        self.room.fields -= 1;
+        Ok(Line::Field(line))
+    }
+
+    /// Where the first byte is from the next line's start on that no value may hold, or the end of all.
+    #[inline]
+    fn next_stop(&mut self) -> usize {
+        loop {
+            let passed = self.at.saturating_sub(self.block);
+            if passed < BLOCK {
+                let left = self.stops >> passed;
+                if left != 0 {
+                    return self.block + passed + left.trailing_zeros() as usize;
+                }
+            }
+            self.block += BLOCK;
+            self.stops = Self::stops(self.bytes.get(self.block..).unwrap_or_default());
+        }
+    }
+
+    /// The bits of the block at the start of `bytes`. What is beyond their end has one too.
+    #[inline]
+    fn stops(bytes: &[u8]) -> u64 {
+        let block: [u8; BLOCK] = match bytes.first_chunk() {
+            Some(block) => *block,
+            None => padded(bytes),
+        };
+        let (chunks, _) = block.as_chunks();
+        chunks.iter().rev().fold(0, |mask, &chunk| {
+            mask << LANES | u64::from(no_values(chunk))
+        })
+    }
+}
+
 /// Whether `bytes` is a token.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     let letters = letter_run(bytes);
@@ -288,13 +385,17 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 
 /// `bytes` without spaces and tabs around it, and without any other byte being taken for one.
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
-    let is_content = |byte: &u8| !matches!(byte, b' ' | b'\t');
-    let start = bytes.iter().position(is_content).unwrap_or(bytes.len());
-    let end = bytes
-        .iter()
-        .rposition(is_content)
-        .map_or(start, |last| last + 1);
+    let (start, end) = trimmed(bytes, 0, bytes.len());
     &bytes[start..end]
+}
+
+/// Where what is left of `bytes[start..end]` starts and ends without spaces and tabs around it.
+fn trimmed(bytes: &[u8], start: usize, end: usize) -> (usize, usize) {
+    let is_content = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let bytes = &bytes[start..end];
+    let first = bytes.iter().position(is_content).unwrap_or(bytes.len());
+    let last = bytes.iter().rposition(is_content);
+    (start + first, start + last.map_or(first, |last| last + 1))
 }
 
 #[cfg(test)]
@@ -333,6 +434,69 @@ mod tests {
         });
     }
 
+    /// The lines of `section` as [`next_line`] finds them, to the first that is none, and as [`Lines`] does.
+    fn check_lines(section: &[u8], mut room: Room) {
+        let mut lines = Lines::new(section, 0, room);
+        let mut at = 0;
+        loop {
+            let expected = next_line(&section[at..], room);
+            assert_eq!(lines.at(), at);
+            assert_eq!(lines.next(), expected, "{:?}", &section[at..]);
+            let Ok(Line::Field(line)) = expected else {
+                return;
+            };
+            at += line.len;
+            room.bytes -= line.len;
+            room.fields -= 1;
+        }
+    }
+
+    const ROOM: Room = Room {
+        fields: 1000,
+        field_size: 1000,
+        bytes: 1 << 20,
+    };
+
+    #[test]
+    fn a_usual_line_is_what_the_scanner_says() {
+        for line in [
+            &b"X-Forwarded-Proto: https\r\n\r\nEnough-For-A-Chunk: of bytes\r\n"[..],
+            b"A: b\r\n\r\nEnough-For-A-Chunk: of bytes\r\n",
+            b"A:b\r\n\r\nEnough-For-A-Chunk: of bytes\r\n",
+            b"A: \r\n\r\nEnough-For-A-Chunk: of bytes\r\n",
+        ] {
+            for at in 0..line.len() {
+                check_lines(&line[..at], ROOM);
+                for byte in 0..=u8::MAX {
+                    let mut line = line.to_vec();
+                    line[at] = byte;
+                    check_lines(&line, ROOM);
+                }
+                for fields in 0..3 {
+                    let bytes = at;
+                    let field_size = at;
+                    check_lines(line, Room { fields, ..ROOM });
+                    check_lines(line, Room { field_size, ..ROOM });
+                    check_lines(&line[..at], Room { bytes, ..ROOM });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_any_lengths_follow_each_other() {
+        for first in 0..200 {
+            let mut section = Vec::new();
+            for len in [first, 0, 1, 61, 62, 63, 64, 130, 0, 500] {
+                section.extend_from_slice(b"Name: ");
+                section.resize(section.len() + len, b'v');
+                section.extend_from_slice(b"\r\n");
+            }
+            section.extend_from_slice(b"\r\n");
+            check_lines(&section, ROOM);
+        }
+    }
+
     #[test]
     fn classes_are_those_of_the_rfcs() {
         for byte in 0..=u8::MAX {
@@ -347,7 +511,6 @@ mod tests {
                 (QUERY, visible && byte != b'#'),
                 (HOST, alphanumeric || is_in(b"-._~!$&'()*+;=")),
                 (HEX, is_in(b"0123456789abcdefABCDEF")),
-                (UNDERSCORE, byte == b'_'),
                 (QUOTED, value && !is_in(b"\"\\")),
             ];
             for (wanted, expected) in expected {

@@ -5,7 +5,7 @@
 //! what it means.
 
 use crate::error::ParseError;
-use crate::field::{self, FieldLine, Line, Room, TOKEN, run};
+use crate::field::{self, FieldLine, Line, Lines, Room, TOKEN, run};
 use crate::framing::{BodyFraming, RequestFraming};
 use crate::limits::Limits;
 use crate::target::{self, Target};
@@ -141,8 +141,8 @@ pub struct HeadParser {
 /// What the lines so far have said that is not in the head yet.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Field lines, those included that the head leaves out.
-    field_lines: usize,
+    /// Field lines that the head leaves out.
+    left_out: usize,
     framing: RequestFraming,
     /// The authority of an absolute target, which `Host` must repeat.
     authority: Option<Span>,
@@ -224,17 +224,8 @@ impl HeadParser {
         if self.stage == Stage::RequestLine && !self.request_line(buf, head_max, limits)? {
             return Ok(Progress::Partial);
         }
-        while self.stage == Stage::Fields {
-            let room = Room {
-                fields: limits.fields.saturating_sub(self.seen.field_lines),
-                field_size: limits.field_size,
-                bytes: head_max.saturating_sub(self.resume),
-            };
-            match field::next_line(&buf[self.resume..], room)? {
-                Line::Incomplete => return Ok(Progress::Partial),
-                Line::Blank => self.complete()?,
-                Line::Field(line) => self.field(buf, line, limits)?,
-            }
+        if self.stage == Stage::Fields && !self.fields(buf, head_max, limits)? {
+            return Ok(Progress::Partial);
         }
         Ok(Progress::Complete)
     }
@@ -287,21 +278,50 @@ impl HeadParser {
         Ok(true)
     }
 
-    /// Take a field line that starts where the parser stands.
+    /// Take the field lines that are complete, or return false when more have to come.
     #[inline]
-    fn field(&mut self, buf: &[u8], line: FieldLine, limits: &Limits) -> Result<(), ParseError> {
+    fn fields(&mut self, buf: &[u8], head_max: usize, limits: &Limits) -> Result<bool, ParseError> {
         let start = self.resume;
+        let seen = self.head.fields.len() + self.seen.left_out;
+        let room = Room {
+            fields: limits.fields.saturating_sub(seen),
+            field_size: limits.field_size,
+            bytes: head_max.saturating_sub(start),
+        };
+        let mut lines = Lines::new(&buf[..buf.len().min(head_max).max(start)], start, room);
+        loop {
+            let start = lines.at();
+            self.resume = start;
+            match lines.next()? {
+                Line::Incomplete => return Ok(false),
+                Line::Field(line) => self.field(buf, start, line, limits)?,
+                Line::Blank => {
+                    self.complete()?;
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// Take the field line at `start`.
+    #[inline]
+    fn field(
+        &mut self,
+        buf: &[u8],
+        start: usize,
+        line: FieldLine,
+        limits: &Limits,
+    ) -> Result<(), ParseError> {
         let field = Field {
             name: Span::new(start, start + line.name_end),
             value: Span::new(start + line.value_start, start + line.value_end),
         };
         let may_be_known = KNOWN_INITIALS.get(line.name_end) == Some(&(buf[start] | 0x20));
-        let keep = !line.has_underscore && (!may_be_known || self.note(buf, field, limits)?);
-        if keep {
+        if !line.has_underscore && (!may_be_known || self.note(buf, field, limits)?) {
             self.head.fields.push(field);
+        } else {
+            self.seen.left_out += 1;
         }
-        self.seen.field_lines += 1;
-        self.resume = start + line.len;
         Ok(())
     }
 
