@@ -16,6 +16,7 @@ import pytest
 
 from support import raw_http
 from support.directories import open_to_applications
+from support.processes import descendants_of
 from support.servers import Udsrv
 from support.waiting import PATIENCE_S, WaitError
 
@@ -89,14 +90,20 @@ def test_nothing_is_sent_between_two_answers(server: Udsrv, method: str):
     assert wire.count(b"plain") == (3 if method == "GET" else 1) + wire.count(b"text/plain")
 
 
-@contextlib.contextmanager
-def held_up(server: Udsrv, directory: Path) -> Iterator[None]:
-    """Keep one thread of the application busy meanwhile."""
+def make_pipe(directory: Path) -> tuple[Path, bytes]:
+    """A pipe, and the request that waits until its other side was opened and closed."""
     pipe = open_to_applications(directory) / f"pipe-{time.monotonic_ns()}"
     os.mkfifo(pipe)
     pipe.chmod(0o666)
+    return pipe, f"GET /waits HTTP/1.1\r\nHost: a\r\nX-Pipe: {pipe}\r\n\r\n".encode()
+
+
+@contextlib.contextmanager
+def held_up(server: Udsrv, directory: Path) -> Iterator[None]:
+    """Keep one thread of the application busy meanwhile."""
+    pipe, request = make_pipe(directory)
     with raw_http.Connection(server.socket) as client:
-        client.send(f"GET /waits HTTP/1.1\r\nHost: a\r\nX-Pipe: {pipe}\r\n\r\n".encode())
+        client.send(request)
         # Opening waits until the application has opened the other side.
         with pipe.open("wb", buffering=0):
             yield
@@ -107,6 +114,29 @@ def test_a_busy_thread_holds_no_other_request_up(serve, module_directory: Path):
     with held_up(server, module_directory):
         for _ in range(20):
             assert raw_http.get(server.socket, "/plain").body == b"plain"
+
+
+def test_what_a_busy_thread_has_taken_is_served_by_the_others(serve, module_directory: Path):
+    """On one processor one thread takes the events of most requests that come together."""
+    server = serve("cases:app", "--threads", "3")
+    for pid in descendants_of(server.pid):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(thread), {min(os.sched_getaffinity(0))})
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(raw_http.Connection(server.socket)) for _ in range(12)]
+        for number in range(200):
+            waiting = {clients[number % 12], clients[number * 5 % 12]}
+            pipes = {client: make_pipe(module_directory) for client in waiting}
+            for client in clients:
+                client.send(pipes[client][1] if client in waiting else PLAIN)
+            with contextlib.ExitStack() as held:
+                for pipe, _ in pipes.values():
+                    held.enter_context(pipe.open("wb", buffering=0))
+                for client in clients:
+                    if client not in waiting:
+                        assert client.read_response().body == b"plain"
+            for client in waiting:
+                assert client.read_response().status == 200
 
 
 def test_each_of_many_that_wait_for_one_thread_gets_its_own_answers(serve, module_directory: Path):

@@ -17,6 +17,7 @@ use crate::kernel::{self, Bell, Epoll, SignalMask};
 use crate::listener::Listener;
 use crate::log::{Level, Log};
 use crate::slots::Slots;
+use crate::turns::{Turn, Turns};
 use crate::worker::Worker;
 
 /// The epoll tokens of the engine's own descriptors; a connection's are larger.
@@ -69,6 +70,7 @@ pub struct Engine {
     pub access: Option<AccessLog>,
     pub epoll: Epoll,
     pub slots: Slots,
+    pub turns: Turns,
     pub control: OwnedFd,
     /// Held while the worker looks at `control`, which it does in one thread at a time.
     looking: Mutex<()>,
@@ -117,6 +119,7 @@ impl Engine {
             access,
             epoll,
             slots: Slots::new(),
+            turns: Turns::new(),
             control,
             looking: Mutex::new(()),
             listener: Mutex::new(listener),
@@ -228,6 +231,15 @@ impl Engine {
                 claim.close();
             }
         }
+    }
+
+    /// The next turn. If this one keeps its thread for long, there is another for those behind it.
+    pub fn next_turn(&self, py: Python<'_>) -> Option<Turn> {
+        let (turn, must_call) = self.turns.next(py)?;
+        if must_call {
+            self.bell.ring();
+        }
+        Some(turn)
     }
 
     /// Answer what is there and take no more; be done at the deadline.

@@ -34,6 +34,7 @@ mod slots;
 mod start_response;
 mod template;
 mod timers;
+mod turns;
 mod worker;
 
 use pyo3::exceptions::PyImportError;

@@ -20,8 +20,7 @@ use crate::log::Level;
 use crate::peer;
 use crate::slots::Token;
 
-/// How many events one thread takes at once. Several threads take one each, or a batch would wait
-/// behind an application that sleeps.
+/// How many events one thread takes at once.
 const BATCH: usize = 64;
 
 /// How long the main thread waits without being deaf to a signal that comes just before.
@@ -67,22 +66,21 @@ impl<'a, 'py> Worker<'a, 'py> {
     /// What a Python signal handler raised.
     pub fn run(&mut self) -> PyResult<()> {
         let mut events = [Event { events: 0, u64: 0 }; BATCH];
-        let room = if self.engine.flags.is_threaded() {
-            1
-        } else {
-            BATCH
-        };
+        let is_threaded = self.engine.flags.is_threaded();
         loop {
             let has_more = self.tick()?;
             if self.engine.flags.is_stopped() {
                 return Ok(());
             }
-            let count = self.wait(&mut events[..room], has_more)?;
+            let count = self.wait(&mut events, has_more)?;
             self.driver.now_ms = kernel::now_ms();
             let mut listener_flags = None;
             for event in &events[..count] {
                 let (flags, data) = (event.events, event.u64);
                 match (Token::from_event(data), data) {
+                    (Some(token), _) if is_threaded => {
+                        self.engine.turns.push(self.py, (token, flags));
+                    }
                     (Some(token), _) => {
                         if let Some(claim) = self.engine.slots.claim(token) {
                             self.ahead.add(claim, flags);
@@ -94,7 +92,11 @@ impl<'a, 'py> Worker<'a, 'py> {
                     (None, _) => {}
                 }
             }
-            self.ahead.serve(&mut self.driver, &mut self.scratch);
+            if is_threaded {
+                self.take_turns();
+            } else {
+                self.ahead.serve(&mut self.driver, &mut self.scratch);
+            }
             if let Some(flags) = listener_flags {
                 let is_hung_up = flags & libc::EPOLLHUP.cast_unsigned() != 0;
                 let now_ms = self.driver.now_ms;
@@ -106,31 +108,55 @@ impl<'a, 'py> Worker<'a, 'py> {
         }
     }
 
+    /// Serve connections that have an event, as many as there are now, unless others take them.
+    fn take_turns(&mut self) {
+        let engine = self.engine;
+        for _ in 0..engine.turns.len(self.py) {
+            let Some((token, flags)) = engine.next_turn(self.py) else {
+                return;
+            };
+            if let Some(claim) = engine.slots.claim(token) {
+                self.driver.drive(&mut self.scratch, claim, flags);
+            }
+            if engine.flags.is_stopped() {
+                return;
+            }
+            self.driver.now_ms = kernel::now_ms();
+        }
+    }
+
     /// Wait for events. Waits only when there are none already, and then without the GIL.
-    fn wait(&mut self, events: &mut [Event], has_more: bool) -> PyResult<usize> {
-        let epoll = &self.engine.epoll;
+    fn wait(&mut self, events: &mut [Event; BATCH], has_more: bool) -> PyResult<usize> {
+        let (py, turns, epoll) = (self.py, &self.engine.turns, &self.engine.epoll);
         let count = epoll.wait(events, Some(Duration::ZERO), None);
-        if count > 0 || has_more {
+        if count > 0 || has_more || turns.len(py) > 0 {
             self.was_quiet = false;
             return Ok(count);
         }
+        // What a thread takes without the GIL nobody else can serve until it has that.
+        let room = if self.engine.flags.is_threaded() {
+            1
+        } else {
+            BATCH
+        };
+        let events = &mut events[..room];
         let timeout = self.timeout();
         let count = match self.signals {
             // The others have all signals blocked.
-            None => self.py.detach(|| epoll.wait(events, timeout, None)),
+            None => turns.wait(py, || epoll.wait(events, timeout, None)),
             // A busy server saves two system calls: a signal in the instant before the wait is seen
             // after it, which is soon.
             Some(_) if !self.was_quiet => {
                 let timeout = timeout.map_or(INEXACT_WAIT, |timeout| timeout.min(INEXACT_WAIT));
-                self.py.detach(|| epoll.wait(events, Some(timeout), None))
+                turns.wait(py, || epoll.wait(events, Some(timeout), None))
             }
             Some(usual) => {
                 // No signal can come between the look for one and the wait that it ends.
                 let _blocked = SignalMask::block_all();
-                let checked = self.py.check_signals();
+                let checked = py.check_signals();
                 let count = match checked {
                     Ok(()) if !self.engine.flags.is_stopped() => {
-                        self.py.detach(|| epoll.wait(events, timeout, Some(usual)))
+                        turns.wait(py, || epoll.wait(events, timeout, Some(usual)))
                     }
                     _ => 0,
                 };
