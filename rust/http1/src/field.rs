@@ -318,7 +318,7 @@ impl<'b> Lines<'b> {
             at,
             room,
             block: at,
-            stops: Self::stops(&bytes[at..]),
+            stops: stops(bytes, at),
         }
     }
 
@@ -359,22 +359,34 @@ impl<'b> Lines<'b> {
                 }
             }
             self.block += BLOCK;
-            self.stops = Self::stops(self.bytes.get(self.block..).unwrap_or_default());
+            self.stops = stops(self.bytes, self.block);
         }
     }
+}
 
-    /// The bits of the block at the start of `bytes`. What is beyond their end has one too.
-    #[inline]
-    fn stops(bytes: &[u8]) -> u64 {
-        let block: [u8; BLOCK] = match bytes.first_chunk() {
-            Some(block) => *block,
-            None => padded(bytes),
-        };
-        let (chunks, _) = block.as_chunks();
-        chunks.iter().rev().fold(0, |mask, &chunk| {
-            mask << LANES | u64::from(no_values(chunk))
-        })
+/// A bit for each of the 64 bytes from `at` on that no value may hold. What is beyond their end has one
+/// too.
+#[inline]
+fn stops(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    if let Some(block) = rest.first_chunk() {
+        return stops_in(block);
     }
+    match bytes.last_chunk() {
+        Some(block) if !rest.is_empty() => {
+            // Those before `at` are shifted out.
+            stops_in(block) >> (BLOCK - rest.len()) | u64::MAX << rest.len()
+        }
+        _ => stops_in(&padded(rest)),
+    }
+}
+
+#[inline]
+fn stops_in(block: &[u8; BLOCK]) -> u64 {
+    let (chunks, _) = block.as_chunks();
+    chunks.iter().rev().fold(0, |mask, &chunk| {
+        mask << LANES | u64::from(no_values(chunk))
+    })
 }
 
 /// Whether `bytes` is a token.

@@ -100,7 +100,8 @@ impl Answer {
         }
         self.status = code;
         self.out.extend_from_slice(b"HTTP/1.1 ");
-        push_decimal(&mut self.out, u64::from(code));
+        // Its code, as it has been given.
+        self.out.extend_from_slice(&status[..3]);
         self.out.push(b' ');
         self.out.extend_from_slice(reason);
         self.out.extend_from_slice(b"\r\n");
