@@ -310,7 +310,8 @@ pub(crate) struct Lines<'b> {
 }
 
 impl<'b> Lines<'b> {
-    /// Those of `bytes` from `at` on.
+    /// Those of `bytes` from `at` on, which are no more than the room has bytes: a usual line is not
+    /// measured against that again.
     #[inline]
     pub(crate) fn new(bytes: &'b [u8], at: usize, room: Room) -> Self {
         Self {
@@ -476,6 +477,8 @@ mod tests {
             b"A: b\r\n\r\nEnough-For-A-Chunk: of bytes\r\n",
             b"A:b\r\n\r\nEnough-For-A-Chunk: of bytes\r\n",
             b"A: \r\n\r\nEnough-For-A-Chunk: of bytes\r\n",
+            b"A: more bytes than a block has, so that the next one is what is left of all\r\n\
+              Of-The-Last-Block: b\r\n\r\n",
         ] {
             for at in 0..line.len() {
                 check_lines(&line[..at], ROOM);
@@ -490,6 +493,25 @@ mod tests {
                     check_lines(line, Room { fields, ..ROOM });
                     check_lines(line, Room { field_size, ..ROOM });
                     check_lines(&line[..at], Room { bytes, ..ROOM });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stops_are_where_no_value_goes_on() {
+        for len in 0..140 {
+            for stop in 0..=len {
+                let mut bytes = vec![b'v'; len];
+                if let Some(byte) = bytes.get_mut(stop) {
+                    *byte = 0x7f;
+                }
+                for at in 0..=len {
+                    let goes_on = |at| bytes.get(at).is_some_and(|&byte| is(byte, VALUE));
+                    let expected = (0..BLOCK)
+                        .filter(|bit| !goes_on(at + bit))
+                        .fold(0, |mask, bit| mask | 1 << bit);
+                    assert_eq!(stops(&bytes, at), expected, "{stop} of {len} from {at}");
                 }
             }
         }

@@ -238,6 +238,7 @@ pub fn assert_refused_at_the_last_byte(stream: &[u8], expected: Refusal, limits:
         "\r\n",
         "\r\n\r\n",
         "0\r\n\r\n",
+        "\r\nConnection: close\r\n\r\n",
         " HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
         let longer = [stream, more.as_bytes()].concat();
