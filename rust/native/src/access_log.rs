@@ -39,6 +39,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a full pipe is waited for until it is seen whether the worker is to end.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// Why a full pipe or socket takes no lines.
+const NOT_READ: &str = "the other end is not read";
+
 pub struct AccessLog {
     pub format: Format,
     fd: OwnedFd,
@@ -192,6 +195,13 @@ impl AccessLog {
         self.fd.as_raw_fd()
     }
 
+    /// Whether lines have found no room that nobody has counted yet.
+    fn is_losing(&self) -> bool {
+        lock(&self.buffers)
+            .iter()
+            .any(|buffer| lock(buffer).lost > 0)
+    }
+
     /// Write lines until the end, and `say` what is lost.
     pub fn write(&self, say: impl Fn(&str)) {
         let mut writer = Writer {
@@ -285,16 +295,21 @@ impl Writer<'_> {
             } else {
                 &lines[..whole_lines(lines, ATOMIC_LINE_BYTES)]
             };
-            match self.write_piece(piece) {
+            match self.write_piece(piece, say) {
                 Ok(()) => {
                     lines = &lines[piece.len()..];
                     self.losses.is_failing = false;
                 }
                 Err((error, written)) => {
                     let lost = count_lines(after_whole_lines(lines, written));
-                    self.losses.add(lost, &error.to_string());
+                    let reason = if error.kind() == io::ErrorKind::WouldBlock {
+                        NOT_READ.to_owned()
+                    } else {
+                        error.to_string()
+                    };
+                    self.losses.add(lost, &reason);
                     self.losses.is_failing = true;
-                    if let Some(text) = self.losses.first_text(Instant::now()) {
+                    if let Some(text) = self.losses.first_text(Instant::now(), &reason) {
                         say(&text);
                     }
                     return;
@@ -304,7 +319,7 @@ impl Writer<'_> {
     }
 
     /// Write `piece`, or say why not, and how much of it is written all the same.
-    fn write_piece(&mut self, piece: &[u8]) -> Result<(), (io::Error, usize)> {
+    fn write_piece(&mut self, piece: &[u8], say: &impl Fn(&str)) -> Result<(), (io::Error, usize)> {
         let fd = self.log.fd.as_raw_fd();
         let repaired;
         let mut rest = piece;
@@ -322,6 +337,12 @@ impl Writer<'_> {
                 if self.log.is_ending() {
                     let error = io::Error::from(io::ErrorKind::WouldBlock);
                     return Err((error, written(rest)));
+                }
+                // Said now: the pipe may stay full for ever.
+                if self.log.is_losing()
+                    && let Some(text) = self.losses.first_text(Instant::now(), NOT_READ)
+                {
+                    say(&text);
                 }
             }
             match kernel::write(fd, rest) {
@@ -389,16 +410,15 @@ impl Losses {
             .is_none_or(|said| now.duration_since(said) >= SILENCE)
     }
 
-    /// What to say when writing fails.
-    fn first_text(&mut self, now: Instant) -> Option<String> {
+    /// What to say when writing fails for this `reason`.
+    fn first_text(&mut self, now: Instant, reason: &str) -> Option<String> {
         if self.is_known || !self.may_speak(now) {
             return None;
         }
         self.is_known = true;
         self.said = Some(now);
         Some(format!(
-            "the access log can't be written, its lines are lost: {}",
-            self.reason
+            "the access log can't be written, its lines are lost: {reason}"
         ))
     }
 
@@ -455,14 +475,14 @@ mod tests {
         let now = Instant::now();
         losses.is_failing = true;
         losses.add(3, "no space");
-        let text = losses.first_text(now).unwrap();
+        let text = losses.first_text(now, "no space").unwrap();
         assert_eq!(
             text,
             "the access log can't be written, its lines are lost: no space"
         );
         assert_eq!(losses.next_text(now, false), None);
         losses.add(4, "no space");
-        assert_eq!(losses.first_text(now + SILENCE), None);
+        assert_eq!(losses.first_text(now + SILENCE, "no space"), None);
         losses.is_failing = false;
         let text = losses.next_text(now, false).unwrap();
         assert_eq!(text, "the access log has lost 7 lines: no space");
@@ -480,7 +500,7 @@ mod tests {
         assert_eq!(losses.next_text(now, false), None);
         losses.is_failing = true;
         losses.add(1, "slow");
-        assert_eq!(losses.first_text(now), None);
+        assert_eq!(losses.first_text(now, "slow"), None);
         losses.is_failing = false;
         let text = losses.next_text(now + SILENCE, false).unwrap();
         assert_eq!(text, "the access log has lost 2 lines: slow");
