@@ -101,6 +101,7 @@ _KINDS: dict[str, Callable[[str], Any]] = {
     "text": lambda path: open(path, encoding="latin-1"),
     "closed": _closed,
     "write-only": lambda path: open(path, "ab"),
+    "none": lambda path: None,
 }
 
 

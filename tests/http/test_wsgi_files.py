@@ -226,6 +226,7 @@ def test_a_file_shorter_than_declared_never_breaks_the_framing(
         ("text", "TypeError: the application's body is of bytes, not of str$"),
         ("closed", "ValueError: .*closed file"),
         ("write-only", "UnsupportedOperation: read$"),
+        ("none", "TypeError: wsgi.file_wrapper: a file has a read method, NoneType has none$"),
     ],
 )
 def test_what_can_not_be_read_is_a_500_and_named_in_the_log(server, make_file, kind, mistake):

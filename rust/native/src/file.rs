@@ -9,13 +9,14 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use pyo3::PyTraverseError;
 use pyo3::PyVisit;
-use pyo3::exceptions::{PyAttributeError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyType};
 
 use crate::kernel;
+use crate::python;
 
 #[pyclass(frozen, name = "FileWrapper", module = "udsrv._native")]
 pub struct FileWrapper {
@@ -153,11 +154,17 @@ impl FileWrapper {
     /// Wrap what has a `read(size)`; `blksize` is how much is asked of it at a time.
     #[new]
     #[pyo3(signature = (filelike, blksize=8192))]
-    fn new(filelike: Py<PyAny>, blksize: isize) -> Self {
-        Self {
-            file: filelike,
-            block_bytes: blksize,
+    fn new(filelike: &Bound<'_, PyAny>, blksize: isize) -> PyResult<Self> {
+        // Said here, where a traceback leads to the mistake.
+        if !filelike.hasattr(intern!(filelike.py(), "read"))? {
+            let name = python::type_name(filelike);
+            let text = format!("wsgi.file_wrapper: a file has a read method, {name} has none");
+            return Err(PyTypeError::new_err(text));
         }
+        Ok(Self {
+            file: filelike.clone().unbind(),
+            block_bytes: blksize,
+        })
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
