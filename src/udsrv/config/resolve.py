@@ -88,6 +88,11 @@ def _sources(
         (start_directory, argv_values),
     ]
     if config_path is not None:
+        if config_path.startswith(("python:", "file:")):
+            raise UsageError(
+                f"--config: {config_path!r} is not the path of a TOML file; Python is not run,"
+                " write the settings as NAME = VALUE"
+            )
         path = values.absolute(config_path, start_directory)
         file = sources.from_file(path, read)
         ordered.insert(0, (os.path.dirname(path), file))

@@ -159,6 +159,12 @@ def test_the_environments_fault_is_a_configuration_error():
     )
 
 
+@pytest.mark.parametrize("named", ["python:site.gunicorn", "file:gunicorn.conf.py"])
+def test_what_gunicorn_runs_as_python_is_no_path(named):
+    with pytest.raises(UsageError, match=f"--config: '{named}' is not .* Python is not run"):
+        make({}, named)
+
+
 def test_the_files_fault_is_a_configuration_error(config):
     path = config('log_level = "loud"')
     with pytest.raises(ConfigError) as refused:
