@@ -42,8 +42,8 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status => f.write_str(
-                "the status is three digits from 200 to 999, a space and a reason without control \
-                 characters",
+                "the status is three digits from 200 to 999, alone or with a space and a reason \
+                 without control characters",
             ),
             Self::FieldName => f.write_str("a header's name is not a token"),
             Self::FieldValue(name) => write!(f, "control character in the value of {name}"),
@@ -405,6 +405,9 @@ mod tests {
         assert_eq!(answer(b"200 OK", &twice).err(), Some(Mistake::SecondLength));
         for status in [&b"100 Continue"[..], b"20 OK", b"200 a\r\nb", b"OK", b""] {
             assert_eq!(answer(status, &[]).err(), Some(Mistake::Status));
+        }
+        for status in [&b"200"[..], b"200 ", b"999 Odd"] {
+            assert!(answer(status, &[]).is_ok());
         }
     }
 
