@@ -88,14 +88,17 @@ impl Listener {
 
     /// Take a connection from the current listener.
     ///
-    /// With `is_hung_up`, none will follow those in its queue: accept(2) alone does not tell.
-    pub fn accept(&mut self, epoll: &Epoll, now_ms: u64, is_hung_up: bool) -> Accepted {
+    /// With `may_be_hung_up`, it is seen whether any will follow those in its queue. The event that said
+    /// so may be old: of a listener that has been replaced since.
+    pub fn accept(&mut self, epoll: &Epoll, now_ms: u64, may_be_hung_up: bool) -> Accepted {
         let Some(fd) = self.current.as_ref().map(AsRawFd::as_raw_fd) else {
             return Accepted::Nothing;
         };
         match kernel::accept(fd) {
             Ok(connection) => Accepted::Connection(connection),
-            Err(NotAccepted::QueueEmpty) if !is_hung_up => Accepted::Nothing,
+            Err(NotAccepted::QueueEmpty) if !(may_be_hung_up && kernel::is_hung_up(fd)) => {
+                Accepted::Nothing
+            }
             Err(NotAccepted::OutOfDescriptors) => self.pause(epoll, fd, now_ms),
             Err(NotAccepted::QueueEmpty | NotAccepted::Broken(_)) => {
                 epoll.remove(fd);
@@ -150,5 +153,39 @@ impl Listener {
         }
         self.paused_until_ms = 0;
         self.watch(epoll, token).map(|()| true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    use std::process;
+
+    use super::*;
+
+    fn listening(name: &str) -> OwnedFd {
+        let name = format!("udsrv-test-{}-{name}", process::id());
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        let listener = UnixListener::bind_addr(&address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener.into()
+    }
+
+    #[test]
+    fn what_was_said_of_a_listener_is_not_said_of_its_successor() {
+        let epoll = Epoll::new().unwrap();
+        let first = listening("first");
+        kernel::shut_down(first.as_raw_fd(), libc::SHUT_RDWR);
+        let mut listener = Listener::new(first);
+        listener.watch(&epoll, 1).unwrap();
+        listener.replace(&epoll, 1, listening("second")).unwrap();
+        let accepted = listener.accept(&epoll, 0, true);
+        assert!(matches!(accepted, Accepted::Nothing), "{accepted:?}");
+        let second = listener.current.as_ref().unwrap().as_raw_fd();
+        kernel::shut_down(second, libc::SHUT_RDWR);
+        let accepted = listener.accept(&epoll, 0, true);
+        assert!(matches!(accepted, Accepted::HungUp), "{accepted:?}");
+        assert!(listener.current.is_none());
     }
 }

@@ -98,10 +98,10 @@ impl<'a, 'py> Worker<'a, 'py> {
                 self.ahead.serve(&mut self.driver, &mut self.scratch);
             }
             if let Some(flags) = listener_flags {
-                let is_hung_up = flags & libc::EPOLLHUP.cast_unsigned() != 0;
+                let may_be_hung_up = flags & libc::EPOLLHUP.cast_unsigned() != 0;
                 let now_ms = self.driver.now_ms;
                 let mut listener = self.engine.listener();
-                let accepted = listener.accept(&self.engine.epoll, now_ms, is_hung_up);
+                let accepted = listener.accept(&self.engine.epoll, now_ms, may_be_hung_up);
                 drop(listener);
                 self.adopt(accepted);
             }
