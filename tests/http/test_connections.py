@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -137,6 +138,34 @@ def test_what_a_busy_thread_has_taken_is_served_by_the_others(serve, module_dire
                         assert client.read_response().body == b"plain"
             for client in waiting:
                 assert client.read_response().status == 200
+
+
+def test_what_is_taken_while_a_signal_is_handled_is_served(serve, module_directory: Path):
+    """The thread of signals, just about to wait, must not miss what another one took meanwhile."""
+    handler, _ = make_pipe(module_directory)
+    # No deadline may end the wait.
+    options = ("--threads", "2", "--head-timeout", "600", "--keep-alive", "600")
+    server = serve("signalled:app", *options, "--env", f"SIGNALLED_PIPE={handler}")
+    with contextlib.ExitStack() as stack:
+        first, second, third = (
+            stack.enter_context(raw_http.Connection(server.socket)) for _ in range(3)
+        )
+        for client in (first, second, third):
+            client.send(PLAIN)
+            assert client.read_response().body == b"plain"
+        os.kill(server.workers[0], signal.SIGUSR1)
+        (first_pipe, waits), (second_pipe, waits_too) = (make_pipe(module_directory) for _ in "12")
+        # Opening waits until the other side is open, and the handler and the other thread are kept.
+        with handler.open("wb"):
+            first.send(waits)
+            with first_pipe.open("wb"):
+                second.send(waits_too)
+                third.send(PLAIN)
+            held = stack.enter_context(second_pipe.open("wb"))
+        assert third.read_response().body == b"plain"
+        held.close()
+        for client in (first, second):
+            assert client.read_response().status == 200
 
 
 def test_each_of_many_that_wait_for_one_thread_gets_its_own_answers(serve, module_directory: Path):

@@ -36,6 +36,10 @@ impl Turns {
         self.queue.take(py).len()
     }
 
+    pub fn is_empty(&self, py: Python<'_>) -> bool {
+        self.queue.take(py).is_empty()
+    }
+
     pub fn push(&self, py: Python<'_>, turn: Turn) {
         self.queue.take(py).push_back(turn);
     }

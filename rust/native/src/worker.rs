@@ -129,7 +129,7 @@ impl<'a, 'py> Worker<'a, 'py> {
     fn wait(&mut self, events: &mut [Event; BATCH], has_more: bool) -> PyResult<usize> {
         let (py, turns, epoll) = (self.py, &self.engine.turns, &self.engine.epoll);
         let count = epoll.wait(events, Some(Duration::ZERO), None);
-        if count > 0 || has_more || turns.len(py) > 0 {
+        if count > 0 || has_more || self.must_go_on() {
             self.was_quiet = false;
             return Ok(count);
         }
@@ -155,7 +155,8 @@ impl<'a, 'py> Worker<'a, 'py> {
                 let _blocked = SignalMask::block_all();
                 let checked = py.check_signals();
                 let count = match checked {
-                    Ok(()) if !self.engine.flags.is_stopped() => {
+                    // While a handler ran another thread may have taken what is for this one too.
+                    Ok(()) if !self.must_go_on() => {
                         turns.wait(py, || epoll.wait(events, timeout, Some(usual)))
                     }
                     _ => 0,
@@ -167,6 +168,11 @@ impl<'a, 'py> Worker<'a, 'py> {
         };
         self.was_quiet = count == 0;
         Ok(count)
+    }
+
+    /// Whether there is something to do whose event may have been taken.
+    fn must_go_on(&self) -> bool {
+        !self.engine.turns.is_empty(self.py) || self.engine.flags.is_stopped()
     }
 
     /// How long nothing has to be done.
