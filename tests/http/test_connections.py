@@ -140,6 +140,27 @@ def test_what_a_busy_thread_has_taken_is_served_by_the_others(serve, module_dire
                 assert client.read_response().status == 200
 
 
+def test_a_deadline_is_kept_while_the_thread_that_knows_it_is_busy(serve, module_directory: Path):
+    """Which the others did not know when they began to wait."""
+    server = serve("cases:app", "--threads", "4", "--head-timeout", str(SHORT_S))
+    # Which thread takes what is the kernel's choice: in most rounds one takes both.
+    for _ in range(5):
+        pipe, request = make_pipe(module_directory)
+        with raw_http.Connection(server.socket) as late, raw_http.Connection(server.socket) as busy:
+            for client in (late, busy):
+                client.send(PLAIN)
+                assert client.read_response().body == b"plain"
+            # At its end every thread looks when the next time of another ends, which is far.
+            with raw_http.Connection(server.socket) as idle:
+                assert idle.read_to_end() == b""
+            late.send(b"GET /pla")
+            late.wait_until_read()
+            busy.send(request)
+            with pipe.open("wb", buffering=0):
+                assert late.read_response().status == 408
+            assert busy.read_response().status == 200
+
+
 def test_what_is_taken_while_a_signal_is_handled_is_served(serve, module_directory: Path):
     """The thread of signals, just about to wait, must not miss what another one took meanwhile."""
     handler, _ = make_pipe(module_directory)

@@ -196,6 +196,8 @@ impl<'a, 'py> Driver<'a, 'py> {
         let request = match &connection.phase {
             // A request that is just coming is served.
             Phase::Idle | Phase::Held(_) if kernel::waiting_bytes(fd) > 0 => {
+                // The application may keep this thread: another one goes on with the others' deadlines.
+                self.engine.slots.timers.note(self.now_ms);
                 return self.drive(scratch, claim, 0);
             }
             Phase::Receiving(_) => match mem::replace(&mut connection.phase, Phase::Idle) {

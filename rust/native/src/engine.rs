@@ -13,10 +13,11 @@ use pyo3::sync::MutexExt;
 
 use crate::access_log::AccessLog;
 use crate::config::Config;
-use crate::kernel::{self, Bell, Epoll, SignalMask};
+use crate::kernel::{self, Alarm, Bell, Epoll, SignalMask};
 use crate::listener::Listener;
 use crate::log::{Level, Log};
 use crate::slots::Slots;
+use crate::timers::Timers;
 use crate::turns::{Turn, Turns};
 use crate::worker::Worker;
 
@@ -112,13 +113,17 @@ impl Engine {
             phase: AtomicU8::new(SERVING),
             is_threaded: config.threads > 1,
         };
+        let alarm = flags.is_threaded.then(Alarm::new).transpose()?;
+        if let Some(alarm) = &alarm {
+            epoll.add(alarm.fd(), libc::EPOLLIN | libc::EPOLLET, BELL)?;
+        }
         Ok(Self {
             config,
             hooks,
             flags,
             access,
             epoll,
-            slots: Slots::new(),
+            slots: Slots::new(Timers::new(alarm)),
             turns: Turns::new(),
             control,
             looking: Mutex::new(()),
@@ -233,10 +238,12 @@ impl Engine {
         }
     }
 
-    /// The next turn. If this one keeps its thread for long, there is another for those behind it.
-    pub fn next_turn(&self, py: Python<'_>) -> Option<Turn> {
-        let (turn, must_call) = self.turns.next(py)?;
-        if must_call {
+    /// The next turn. If this one keeps its thread for long, there is another for what else is to do.
+    pub fn next_turn(&self, py: Python<'_>, now_ms: u64) -> Option<Turn> {
+        let turn = self.turns.next(py)?;
+        // The alarm has told that something is due, but perhaps this thread.
+        let has_more = !self.turns.is_empty(py) || self.slots.timers.next_ms() <= now_ms;
+        if has_more && self.turns.all_rest() {
             self.bell.ring();
         }
         Some(turn)

@@ -508,6 +508,38 @@ impl Bell {
     }
 }
 
+/// A timerfd: ends a wait at a time.
+#[derive(Debug)]
+pub struct Alarm(OwnedFd);
+
+impl Alarm {
+    pub fn new() -> io::Result<Self> {
+        let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+        // SAFETY: no memory is involved.
+        let fd = checked(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
+        // SAFETY: the kernel has just made it, so nobody else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Go off at `at_ms`, a time of the clock of `now_ms`, and at none that was set before.
+    pub fn set(&self, at_ms: u64) {
+        // All zero would mean never.
+        let at = Duration::from_millis(at_ms.max(1));
+        // SAFETY: all-zero is a valid value of this plain C structure.
+        let mut time: libc::itimerspec = unsafe { mem::zeroed() };
+        time.it_value.tv_sec = libc::time_t::try_from(at.as_secs()).unwrap_or(libc::time_t::MAX);
+        time.it_value.tv_nsec = at.subsec_nanos().into();
+        let is_absolute = libc::TFD_TIMER_ABSTIME;
+        // SAFETY: one valid structure, and null means that nobody wants the time set before. The time
+        // is one that exists, so it cannot fail.
+        unsafe { libc::timerfd_settime(self.fd(), is_absolute, &raw const time, ptr::null_mut()) };
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 /// An epoll instance.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
@@ -663,6 +695,25 @@ mod tests {
         let ids = unsafe { (libc::getuid(), libc::getgid()) };
         assert_eq!(peer_ids(ours.as_raw_fd()).unwrap(), ids);
         assert!(peer_groups(ours.as_raw_fd()).is_ok());
+    }
+
+    #[test]
+    fn an_alarm_ends_a_wait_at_the_last_time_that_was_set() {
+        let epoll = Epoll::new().unwrap();
+        let alarm = Alarm::new().unwrap();
+        let flags = libc::EPOLLIN | libc::EPOLLET;
+        epoll.add(alarm.fd(), flags, 7).unwrap();
+        let mut events = [Event { events: 0, u64: 0 }; 4];
+        alarm.set(u64::MAX);
+        assert_eq!(epoll.wait(&mut events, Some(Duration::ZERO), None), 0);
+        for _ in 0..2 {
+            alarm.set(now_ms() + 5);
+            assert_eq!(epoll.wait(&mut events, None, None), 1);
+            assert_eq!({ events[0].u64 }, 7);
+            assert_eq!(epoll.wait(&mut events, Some(Duration::ZERO), None), 0);
+        }
+        alarm.set(0);
+        assert_eq!(epoll.wait(&mut events, None, None), 1);
     }
 
     #[test]

@@ -80,12 +80,12 @@ pub struct Claim<'a> {
 }
 
 impl Slots {
-    pub fn new() -> Self {
+    pub fn new(timers: Timers) -> Self {
         Self {
             chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
             used: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
-            timers: Timers::new(),
+            timers,
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_connection_has_one_owner_at_a_time() {
-        let slots = Slots::new();
+        let slots = Slots::new(Timers::new(None));
         let (connection, _peer) = connection();
         let claim = slots.insert(connection).ok().unwrap();
         let token = claim.token();
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn an_event_of_a_closed_connection_finds_nobody() {
-        let slots = Slots::new();
+        let slots = Slots::new(Timers::new(None));
         let (first, _first_peer) = connection();
         let claim = slots.insert(first).ok().unwrap();
         let (old, fd) = (claim.token(), claim.fd());
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn only_a_connection_nobody_owns_has_a_deadline() {
-        let slots = Slots::new();
+        let slots = Slots::new(Timers::new(None));
         let (connection, _peer) = connection();
         let claim = slots.insert(connection).ok().unwrap();
         let index = claim.token().index();
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_deadline_is_known_again_after_a_walk_that_met_an_owner() {
-        let slots = Slots::new();
+        let slots = Slots::new(Timers::new(None));
         let (connection, _peer) = connection();
         let claim = slots.insert(connection).ok().unwrap();
         claim.set_deadline_ms(17);

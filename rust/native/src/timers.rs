@@ -6,14 +6,23 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::kernel::Alarm;
+
+/// The coarse clock is up to this much behind.
+pub const CLOCK_STEP_MS: u64 = 5;
+
 pub struct Timers {
     next_ms: AtomicU64,
+    /// Ends a wait that began when the bound was later. Whoever has moved the bound may be kept by the
+    /// application when it is reached. One thread alone needs none.
+    alarm: Option<Alarm>,
 }
 
 impl Timers {
-    pub fn new() -> Self {
+    pub fn new(alarm: Option<Alarm>) -> Self {
         Self {
             next_ms: AtomicU64::new(u64::MAX),
+            alarm,
         }
     }
 
@@ -21,7 +30,15 @@ impl Timers {
     #[inline]
     pub fn note(&self, at_ms: u64) {
         if at_ms < self.next_ms.load(Ordering::Acquire) {
-            self.next_ms.fetch_min(at_ms, Ordering::AcqRel);
+            self.lower(at_ms);
+        }
+    }
+
+    #[cold]
+    fn lower(&self, at_ms: u64) {
+        self.next_ms.fetch_min(at_ms, Ordering::AcqRel);
+        if let Some(alarm) = &self.alarm {
+            alarm.set(self.next_ms().saturating_add(CLOCK_STEP_MS));
         }
     }
 
@@ -50,7 +67,7 @@ mod tests {
 
     #[test]
     fn only_an_earlier_deadline_moves_the_bound() {
-        let timers = Timers::new();
+        let timers = Timers::new(None);
         assert!(!timers.is_due(1_000_000));
         timers.note(500);
         timers.note(900);

@@ -44,15 +44,14 @@ impl Turns {
         self.queue.take(py).push_back(turn);
     }
 
-    /// The next turn, and whether a thread has to be called for those behind it.
-    pub fn next(&self, py: Python<'_>) -> Option<(Turn, bool)> {
-        let mut queue = self.queue.take(py);
-        let turn = queue.pop_front()?;
+    pub fn next(&self, py: Python<'_>) -> Option<Turn> {
+        self.queue.take(py).pop_front()
+    }
+
+    /// Whether threads wait, and none of them is on its way.
+    pub fn all_rest(&self) -> bool {
         // In this order: a thread is coming before it stops waiting.
-        let must_call = !queue.is_empty()
-            && self.coming.load(Ordering::SeqCst) == 0
-            && self.waiting.load(Ordering::SeqCst) > 0;
-        Some((turn, must_call))
+        self.coming.load(Ordering::SeqCst) == 0 && self.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// Give the GIL away and `wait` for events.

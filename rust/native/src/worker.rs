@@ -19,15 +19,13 @@ use crate::listener::Accepted;
 use crate::log::Level;
 use crate::peer;
 use crate::slots::Token;
+use crate::timers::CLOCK_STEP_MS;
 
 /// How many events one thread takes at once.
 const BATCH: usize = 64;
 
 /// How long the main thread waits without being deaf to a signal that comes just before.
 const INEXACT_WAIT: Duration = Duration::from_millis(100);
-
-/// The coarse clock is up to this much behind.
-const CLOCK_STEP_MS: u64 = 5;
 
 pub struct Worker<'a, 'py> {
     py: Python<'py>,
@@ -112,7 +110,7 @@ impl<'a, 'py> Worker<'a, 'py> {
     fn take_turns(&mut self) {
         let engine = self.engine;
         for _ in 0..engine.turns.len(self.py) {
-            let Some((token, flags)) = engine.next_turn(self.py) else {
+            let Some((token, flags)) = engine.next_turn(self.py, self.driver.now_ms) else {
                 return;
             };
             if let Some(claim) = engine.slots.claim(token) {
