@@ -151,8 +151,8 @@ def test_a_disk_that_is_full_costs_lines_that_are_counted_and_no_request(serve, 
     whole = [line for line in lines if re.fullmatch(rf"/\d+ {PAD}\.", line)]
     said = r"the access log has lost (\d+) lines?: No space left on device"
     losses = re.findall(said, server.log.text())
-    # The end of the space cuts one line off, and what had been gathered may fill the disk once more;
-    # each worker may have ended such a line.
+    # The end of the space cuts one line off, and what had been gathered may fill the disk once
+    # more; each worker may have ended such a line.
     assert len([line for line in lines if line and line not in whole]) <= 2
     assert lines.count("") <= 2 * len(losses)
     lost = sum(map(int, losses))
