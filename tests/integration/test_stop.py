@@ -247,6 +247,32 @@ def test_a_worker_told_to_stop_finishes_and_is_replaced(serve, gate):
     assert server.log.count("error:|warning:") == 0
 
 
+# Tells the first worker to finish in the very moment from which on it obeys.
+TOLD_AS_SOON_AS_IT_OBEYS = """
+import os, signal, sys
+def tell(*_):
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+try:
+    os.mkdir({once!r})
+except FileExistsError:
+    pass
+else:
+    sys.setprofile(tell)
+"""
+
+
+def test_a_worker_told_to_stop_while_it_becomes_ready_is_replaced(serve, shared_directory):
+    code = TOLD_AS_SOON_AS_IT_OBEYS.format(once=str(shared_directory / "open" / "once"))
+    server = serve("-e", f"BEFORE_LOADING={code}", app="gated:app")
+    server.log.wait_for(r"worker 0 \(pid \d+\) was told to finish; a new one starts$")
+    server.log.wait_for(r"\[worker 0\] loaded$", times=2)
+    assert get(server.socket).status == 200
+    assert server.stop() == 0
+    assert server.log.count("error:|killed") == 0
+
+
 def test_the_interrupt_of_a_terminal_reaches_only_the_master(serve, gate):
     # Ctrl-C goes to the whole foreground process group; a worker is in none of it.
     server = serve()

@@ -128,6 +128,9 @@ def _serve(
             server.drain(settings.graceful_timeout, True)
 
     def finish(_number: int, _frame: FrameType | None) -> None:
+        # From the moment that this is caught it may come before the READY below, and who isn't
+        # ready has nothing to give up: the order would be lost. A second READY means nothing.
+        channel.send(Record(Kind.READY))
         retire(0)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
