@@ -13,6 +13,7 @@ import requests
 
 from support import nginx
 from support.accounts import IS_ROOT
+from support.processes import wait_caught
 from support.servers import UDSRV
 from support.waiting import PATIENCE_S
 
@@ -65,6 +66,7 @@ def test_workers_that_are_told_to_finish_lose_no_post(open_site):
     def tell_each() -> None:
         for _ in range(6):
             worker = next(pid for pid in server.workers if pid not in told)
+            wait_caught(worker, signal.SIGTERM)  # the second one may still be starting
             os.kill(worker, signal.SIGTERM)
             told.append(worker)
             server.log.wait_for("finishes: its successor is ready$", times=len(told))

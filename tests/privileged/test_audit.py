@@ -30,7 +30,9 @@ JOINED_USER = "udsrv-test-joined"
 @pytest.fixture(scope="module")
 def server(start_module_udsrv) -> Udsrv:
     """Return a server that nothing is wrong with; a test that breaks it mends it."""
-    return start_module_udsrv("remote:app", "--user", APP_USER, "--workers", "2")
+    server = start_module_udsrv("remote:app", "--user", APP_USER, "--workers", "2")
+    server.log.wait_for(r"\] loaded", times=2)  # it is ready when one of them is
+    return server
 
 
 def ids(user: str) -> tuple[int, int]:
@@ -122,7 +124,6 @@ def test_titles_are_not_believed(server):
 
 
 def test_a_replaced_worker_is_audited_as_the_first_was(server):
-    server.log.wait_for("loaded", times=2)
     os.kill(server.workers[0], 9)
     server.log.wait_for("loaded", times=3)
     seen = audit(server.socket)

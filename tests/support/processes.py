@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+from support.waiting import PATIENCE_S
+
 
 def status_of(pid: int) -> dict[str, str]:
     """Return the fields of ``/proc/PID/status``, such as ``Uid``, ``Groups`` and ``CapEff``."""
@@ -50,7 +52,15 @@ def descendants_of(pid: int) -> list[int]:
 def stop_now(pid: int) -> None:
     """Send SIGSTOP and return when the process has stopped, which no descriptor tells of."""
     os.kill(pid, signal.SIGSTOP)
-    until_s = time.monotonic() + 10
+    until_s = time.monotonic() + PATIENCE_S
     while not status_of(pid)["State"].startswith("T"):
         assert time.monotonic() < until_s, f"{pid} does not stop"
+        os.sched_yield()
+
+
+def wait_caught(pid: int, number: signal.Signals) -> None:
+    """Return when the process catches the signal, which no descriptor tells of."""
+    until_s = time.monotonic() + PATIENCE_S
+    while not int(status_of(pid)["SigCgt"], 16) >> (number - 1) & 1:
+        assert time.monotonic() < until_s, f"{pid} does not catch {number.name}"
         os.sched_yield()
