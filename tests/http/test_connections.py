@@ -382,6 +382,20 @@ def test_a_head_that_trickles_in_has_one_deadline(impatient: Udsrv):
         assert client.read_response().status == 408
 
 
+def test_what_came_while_the_only_thread_was_busy_is_not_late(serve, module_directory: Path):
+    deadlines = ("--head-timeout", str(SHORT_S), "--body-timeout", str(SHORT_S))
+    server = serve("cases:app", "--threads", "1", *deadlines)
+    for request, at in ((PLAIN, 20), (post("/digest", b"hello"), -3), (post("/digest", b"x"), 20)):
+        with raw_http.Connection(server.socket) as client:
+            client.send(request[:at])
+            client.wait_until_read()
+            with held_up(server, module_directory):
+                client.send(request[at:])
+                # Nobody answers, and the deadline passes.
+                assert not select.select([client.socket], [], [], SHORT_S * 2)[0]
+            assert client.read_response().status == 200
+
+
 @pytest.mark.parametrize(
     "part",
     [

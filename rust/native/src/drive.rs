@@ -194,8 +194,8 @@ impl<'a, 'py> Driver<'a, 'py> {
         let fd = claim.fd();
         let connection = claim.connection();
         let request = match &connection.phase {
-            // A request that is just coming is served.
-            Phase::Idle | Phase::Held(_) if kernel::waiting_bytes(fd) > 0 => {
+            // What has come is taken: it may have waited for this thread, and not for its peer.
+            Phase::Idle | Phase::Held(_) | Phase::Receiving(_) if kernel::waiting_bytes(fd) > 0 => {
                 // The application may keep this thread: another one goes on with the others' deadlines.
                 self.engine.slots.timers.note(self.now_ms);
                 return self.drive(scratch, claim, 0);
