@@ -112,7 +112,6 @@ pub struct NameCache {
 }
 
 pub struct NameEntry {
-    ends: Ends,
     name: Box<[u8]>,
     /// Where it is in [`USUAL`].
     pub place: Option<usize>,
@@ -145,28 +144,10 @@ impl NameCache {
         }
     }
 
+    /// The place for a name. Its length, first bytes and last bytes tell the usual names apart; a
+    /// collision costs a new key, not a wrong one.
     #[inline]
-    pub fn get(&mut self, py: Python<'_>, name: &[u8]) -> &mut NameEntry {
-        let ends = Ends::of(name);
-        let entry = &mut self.entries[ends.place()];
-        if entry.as_ref().is_some_and(|known| !known.is(name, ends)) {
-            *entry = None;
-        }
-        entry.get_or_insert_with(|| NameEntry::new(py, name, &self.wanted))
-    }
-}
-
-/// The length of a name, its first and its last bytes, which are all that a name of up to 16 bytes has.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Ends {
-    len: usize,
-    first: u64,
-    last: u64,
-}
-
-impl Ends {
-    #[inline]
-    fn of(name: &[u8]) -> Self {
+    fn place(name: &[u8]) -> usize {
         let word = |bytes: &[u8]| {
             bytes
                 .iter()
@@ -185,24 +166,18 @@ impl Ends {
         } else {
             (word(name), 0)
         };
-        Self {
-            len: name.len(),
-            first,
-            last,
-        }
-    }
-
-    fn are_all(self) -> bool {
-        self.len <= 16
-    }
-
-    /// The place in the cache. It tells the usual names apart; a collision costs a new key, not a wrong
-    /// one.
-    #[inline]
-    fn place(self) -> usize {
-        let mixed = (self.first ^ self.last.rotate_left(29) ^ self.len as u64)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed =
+            (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         usize::try_from(mixed >> 55).unwrap_or(0)
+    }
+
+    #[inline]
+    pub fn get(&mut self, py: Python<'_>, name: &[u8]) -> &mut NameEntry {
+        let entry = &mut self.entries[Self::place(name)];
+        if entry.as_ref().is_some_and(|known| *known.name != *name) {
+            *entry = None;
+        }
+        entry.get_or_insert_with(|| NameEntry::new(py, name, &self.wanted))
     }
 }
 
@@ -221,7 +196,6 @@ impl NameEntry {
             .iter()
             .position(|(usual, _)| usual.as_bytes() == lower);
         Self {
-            ends: Ends::of(name),
             name: name.into(),
             place,
             role: Role::of(name),
@@ -238,11 +212,6 @@ impl NameEntry {
                 _ => Shared::Never,
             },
         }
-    }
-
-    #[inline]
-    fn is(&self, name: &[u8], ends: Ends) -> bool {
-        self.ends == ends && (ends.are_all() || *self.name == *name)
     }
 
     /// The value as `environ` holds it.
@@ -355,28 +324,12 @@ mod tests {
             "Sec-Fetch-User",
             "Upgrade-Insecure-Requests",
         ];
-        let mut places = names.map(|name| Ends::of(name.as_bytes()).place());
+        let mut places = names.map(|name| NameCache::place(name.as_bytes()));
         places.sort_unstable();
         let mut distinct = places.to_vec();
         distinct.dedup();
         assert!(distinct.len() + 1 >= names.len(), "{places:?}");
         assert!(places.iter().all(|&place| place < NameCache::ENTRIES));
-    }
-
-    #[test]
-    fn the_ends_are_all_of_a_name_that_is_not_long() {
-        for (name, _) in USUAL {
-            let ends = Ends::of(name.as_bytes());
-            for at in 0..name.len() {
-                let mut other = name.as_bytes().to_vec();
-                other[at] ^= 0x20;
-                assert!(
-                    !ends.are_all() || Ends::of(&other) != ends,
-                    "{name} at {at}"
-                );
-            }
-            assert_eq!(ends.are_all(), name.len() <= 16);
-        }
     }
 
     #[test]
