@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from support.waiting import PATIENCE_S
@@ -50,17 +51,22 @@ def descendants_of(pid: int) -> list[int]:
 
 
 def stop_now(pid: int) -> None:
-    """Send SIGSTOP and return when the process has stopped, which no descriptor tells of."""
+    """Send SIGSTOP and return when the process has stopped."""
     os.kill(pid, signal.SIGSTOP)
-    until_s = time.monotonic() + PATIENCE_S
-    while not status_of(pid)["State"].startswith("T"):
-        assert time.monotonic() < until_s, f"{pid} does not stop"
-        os.sched_yield()
+    _wait_for_status(pid, lambda status: status["State"].startswith("T"), "does not stop")
 
 
 def wait_caught(pid: int, number: signal.Signals) -> None:
-    """Return when the process catches the signal, which no descriptor tells of."""
+    """Return when the process catches the signal."""
+    bit = 1 << (number - 1)
+    _wait_for_status(
+        pid, lambda status: bool(int(status["SigCgt"], 16) & bit), f"does not catch {number.name}"
+    )
+
+
+def _wait_for_status(pid: int, is_wanted: Callable[[dict[str, str]], bool], complaint: str) -> None:
+    """Look again and again: no descriptor tells of it."""
     until_s = time.monotonic() + PATIENCE_S
-    while not int(status_of(pid)["SigCgt"], 16) >> (number - 1) & 1:
-        assert time.monotonic() < until_s, f"{pid} does not catch {number.name}"
+    while not is_wanted(status_of(pid)):
+        assert time.monotonic() < until_s, f"{pid} {complaint}"
         os.sched_yield()
