@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::error::FramingError;
-use crate::field::{self, Line, QUOTED, Room, TOKEN, VALUE, is};
+use crate::field::{self, Line, Room};
 use crate::limits::Limits;
+use crate::octets::{QUOTED, TOKEN, VALUE, is};
 use crate::target::hex;
 
 /// Bytes of extensions in one body, semicolons included.

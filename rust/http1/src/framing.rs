@@ -5,8 +5,8 @@
 //! What is inside the chunked coding is in [`crate::chunked`].
 
 use crate::error::FramingError;
-use crate::field::{is_token, trim};
 use crate::head::Version;
+use crate::octets::{is_token, trim};
 
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

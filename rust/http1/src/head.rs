@@ -5,9 +5,10 @@
 //! what it means.
 
 use crate::error::ParseError;
-use crate::field::{self, FieldLine, Line, Lines, Room, TOKEN, run};
+use crate::field::{self, FieldLine, Line, Lines, Room};
 use crate::framing::{BodyFraming, RequestFraming};
 use crate::limits::Limits;
+use crate::octets::{TOKEN, run, trim};
 use crate::target::{self, Target};
 
 /// The longest method. The longest registered one has 17 bytes.
@@ -386,7 +387,7 @@ impl HeadParser {
 
     /// RFC 9110 7.6.1. Other connection options, `Upgrade` among them, have no meaning here.
     fn connection(&mut self, value: &[u8]) {
-        for option in value.split(|&byte| byte == b',').map(field::trim) {
+        for option in value.split(|&byte| byte == b',').map(trim) {
             self.seen.close |= option.eq_ignore_ascii_case(b"close");
             self.seen.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }

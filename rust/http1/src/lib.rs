@@ -14,6 +14,7 @@ mod field;
 mod framing;
 mod head;
 mod limits;
+mod octets;
 pub mod response;
 mod target;
 

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::field::{is_token, value_run};
 use crate::framing::parse_length;
+use crate::octets::{is_token, value_run};
 
 pub use crate::framing::{ResponseFraming, response_framing as framing};
 

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use crate::error::ParseError;
-use crate::field::{HEX, HOST, PATH, QUERY, is, run};
+use crate::octets::{HEX, HOST, PATH, QUERY, is, run};
 
 /// A target, all positions relative to the start of the bytes it was scanned from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
