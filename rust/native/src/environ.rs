@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::str;
 
-use http1::{Head, Version, percent_decode, split_host};
+use http1::{Field, Head, Span, Version, percent_decode, split_host};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -173,6 +173,13 @@ impl Environ {
         let mut forwarded = Forwarded::default();
         let mut places = Places::new();
         for (index, field) in head.fields.iter().enumerate() {
+            if is_trusted && let Some(role) = self.template.put_line(&mut copy, line(field, bytes))
+            {
+                if role == Role::ForwardedProto {
+                    forwarded.scheme = Some(field.value.of(bytes));
+                }
+                continue;
+            }
             let (name, bytes) = (field.name.of(bytes), field.value.of(bytes));
             let entry = self.names.get(py, name);
             if !is_trusted && !matches!(entry.role, Role::Plain | Role::Cookie) {
@@ -197,6 +204,13 @@ impl Environ {
         }
         self.places = Some(places);
         let has_repeated = self.template.finish(&mut copy)?;
+        if self.template.should_learn() {
+            let lines = head.fields.iter().filter_map(|field| {
+                let entry = self.names.find(field.name.of(bytes))?;
+                Some((entry, field.value.of(bytes), line(field, bytes)))
+            });
+            self.template.learn(py, lines);
+        }
         let environ = copy.environ;
         if has_repeated {
             join_repeated(&environ, bytes, head, is_trusted)?;
@@ -351,6 +365,13 @@ impl Forwarded<'_, '_> {
     fn is_https(&self) -> bool {
         self.scheme == Some(b"https")
     }
+}
+
+/// From the start of a field's name to the end of its value.
+#[inline]
+fn line<'b>(field: &Field, bytes: &'b [u8]) -> &'b [u8] {
+    let (start, end) = (field.name.start, field.value.end);
+    Span { start, end }.of(bytes)
 }
 
 /// The last element of an `X-Forwarded-For`, which the peer itself has added, if it is an address.

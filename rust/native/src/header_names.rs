@@ -129,7 +129,7 @@ enum Shared {
     Last {
         value: Vec<u8>,
         text: Py<PyString>,
-        /// How often in a row another value has come.
+        /// How often another value has come since this one was last looked up.
         misses: u8,
     },
 }
@@ -169,6 +169,12 @@ impl NameCache {
         let mixed =
             (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         usize::try_from(mixed >> 55).unwrap_or(0)
+    }
+
+    /// What is known of a name, if that is still known.
+    pub fn find(&self, name: &[u8]) -> Option<&NameEntry> {
+        let entry = self.entries[Self::place(name)].as_ref();
+        entry.filter(|entry| *entry.name == *name)
     }
 
     #[inline]
