@@ -15,10 +15,11 @@
  *   --reuse N      close each connection after N requests and open another
  *   --sleeper      the first connection asks for /sleep, and only the others are counted
  *
- * Protocol with run.py: warms up, writes "warm\n", waits for a byte on stdin, runs for SECONDS or
- * REQUESTS (whichever ends first), waits for the outstanding responses, writes one line of JSON.
- * When it waits for stdin and when it has written JSON no request is outstanding, so that the
- * server's CPU clock can be read at both moments with the server asleep.
+ * Protocol with run.py: warms up, writes "warm\n", reads a line from stdin: the pids of the server's
+ * processes. Runs for SECONDS or REQUESTS (whichever ends first), waits for the outstanding
+ * responses, writes one line of JSON. When it waits for stdin and when it has written JSON no
+ * request is outstanding, so that the server's CPU clock can be read at both moments with the
+ * server asleep. In between it reads that clock itself, many times a second.
  *
  * Exit: 0, or 1 with one sentence on stderr as soon as a response is wrong, late or missing.
  */
@@ -36,6 +37,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
@@ -56,6 +58,12 @@ enum {
     /* Latency histogram: 32 buckets per power of two, so a percentile is off by at most 3 %. */
     SUB_BITS = 5,
     BUCKETS = 64 << SUB_BITS,
+    PROCESSES_MAX = 64,
+    /* A window is at least as long, and has at least as many responses: 2 of them more or less, which
+     * is what a reading of the clock can be off by, are then 1 %. */
+    WINDOW_MS = 25,
+    WINDOW_RESPONSES = 200,
+    WINDOWS_MAX = 4096,
 };
 
 struct request {
@@ -87,6 +95,12 @@ static struct {
     bool has_sleeper;
 } options = {.body_bytes = HELLO_BYTES};
 
+/* What a part of the run took: responses, and CPU time of all the server's processes. */
+struct window {
+    uint64_t count;
+    uint64_t cpu_ns;
+};
+
 static char length_text[24];
 static char *post_body;
 /* What the response's body must be. */
@@ -96,6 +110,10 @@ static struct request sleep_request;
 static struct request requests[REQUESTS_BUILT];
 static struct connection connections[CONNECTIONS];
 static uint64_t histogram[BUCKETS];
+static pid_t processes[PROCESSES_MAX];
+static unsigned processes_count;
+static struct window windows[WINDOWS_MAX];
+static unsigned windows_count;
 static unsigned next_request;
 static int epoll_fd;
 static int wait_ms = SILENCE_LIMIT_MS;
@@ -111,6 +129,21 @@ static uint64_t now_ns(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* The CPU time of all the server's processes so far. */
+static uint64_t server_cpu_ns(void)
+{
+    uint64_t sum_ns = 0;
+    for (unsigned i = 0; i < processes_count; i++) {
+        clockid_t clock;
+        struct timespec used;
+        if (clock_getcpuclockid(processes[i], &clock) != 0 || clock_gettime(clock, &used) < 0) {
+            fail("a process of the server", "its CPU clock can't be read");
+        }
+        sum_ns += (uint64_t)used.tv_sec * 1000000000U + (uint64_t)used.tv_nsec;
+    }
+    return sum_ns;
 }
 
 /* The same sequence in every run: xorshift64 (Marsaglia 2003). */
@@ -441,11 +474,39 @@ struct outcome {
     uint64_t elapsed_ns;
 };
 
+/* Of the window that has begun. */
+static struct {
+    uint64_t end_ns;
+    uint64_t count;
+    uint64_t cpu_ns;
+} begun;
+
+static void begin_window(uint64_t now, uint64_t count, uint64_t cpu_ns)
+{
+    begun.end_ns = now + UINT64_C(1000000) * WINDOW_MS;
+    begun.count = count;
+    begun.cpu_ns = cpu_ns;
+}
+
+/* `count` responses have come by now: end the window if it is long enough. */
+static void count_window(uint64_t now, uint64_t count)
+{
+    if (now < begun.end_ns || count - begun.count < WINDOW_RESPONSES || processes_count == 0 ||
+        windows_count == WINDOWS_MAX) {
+        return;
+    }
+    uint64_t cpu_ns = server_cpu_ns();
+    windows[windows_count++] = (struct window){count - begun.count, cpu_ns - begun.cpu_ns};
+    begin_window(now, count, cpu_ns);
+}
+
 /* Run until `limit_ns` have passed or `limit` requests were sent, then until all are answered. */
 static struct outcome run(uint64_t limit_ns, uint64_t limit)
 {
     memset(histogram, 0, sizeof histogram);
+    windows_count = 0;
     uint64_t start_ns = now_ns();
+    begin_window(start_ns, 0, server_cpu_ns());
     uint64_t end_ns = start_ns + limit_ns;
     uint64_t heard_ns = start_ns;
     uint64_t sent = 0;
@@ -485,6 +546,7 @@ static struct outcome run(uint64_t limit_ns, uint64_t limit)
                 count_latency(took_ns);
                 outcome.count++;
                 outcome.max_ns = took_ns > outcome.max_ns ? took_ns : outcome.max_ns;
+                count_window(heard_ns, outcome.count);
             }
             if (sent < limit && heard_ns < end_ns) {
                 send_next(c);
@@ -527,6 +589,22 @@ static bool read_options(int argc, char **argv)
     return options.seconds > 0 && options.seconds <= 3600 && options.limit >= CONNECTIONS;
 }
 
+/* Wait for a line with the pids of the server's processes. */
+static void read_processes(void)
+{
+    char line[PROCESSES_MAX * 12];
+    if (fgets(line, sizeof line, stdin) == NULL) {
+        fail("stdin", "closed before the start");
+    }
+    char *rest = line;
+    for (char *word; (word = strtok_r(rest, " \n", &rest)) != NULL;) {
+        if (processes_count == PROCESSES_MAX) {
+            fail("the server", "has more processes than can be watched");
+        }
+        processes[processes_count++] = (pid_t)atoi(word);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (!read_options(argc, argv)) {
@@ -540,14 +618,16 @@ int main(int argc, char **argv)
     run(UINT64_C(1000000) * WARM_UP_MS, WARM_UP_REQUESTS);
     printf("warm\n");
     fflush(stdout);
-    if (getchar() == EOF) {
-        fail("stdin", "closed before the start");
-    }
+    read_processes();
 
     struct outcome o = run((uint64_t)(options.seconds * 1e9), options.limit);
     printf("{\"count\": %" PRIu64 ", \"elapsed_ns\": %" PRIu64
-           ", \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n",
+           ", \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f, \"windows\": [",
            o.count, o.elapsed_ns, percentile_us(o.count, 0.50), percentile_us(o.count, 0.99),
            (double)o.max_ns / 1000.0);
+    for (unsigned i = 0; i < windows_count; i++) {
+        printf("%s[%" PRIu64 ", %" PRIu64 "]", i ? ", " : "", windows[i].count, windows[i].cpu_ns);
+    }
+    puts("]}");
     return 0;
 }

@@ -151,12 +151,13 @@ def sampled(chosen: argparse.Namespace, udsrv: Path, directory: Path, data: Path
                 recorder = subprocess.Popen(
                     [*perf, "--", "sleep", str(chosen.seconds)], stderr=subprocess.DEVNULL
                 )
-            client.communicate("go\n", chosen.seconds + 30)
+            client.communicate("\n", chosen.seconds + 30)
             recorder.wait(60)
         finally:
             client.kill()
             client.wait()
-        return report.quartiles([one.cpu_us_per_request for one in undisturbed])[0]
+        costs = [cost for one in undisturbed for cost in one.cpu_us_per_request]
+        return report.quartiles(costs)[0]
 
 
 def code_offset(engine: Path) -> int:

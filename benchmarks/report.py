@@ -33,11 +33,14 @@ class Slice:
     front_cpu_ns: int = 0
     # Where connections were left idle: what the process that held them grew by.
     growth_bytes: int = 0
+    # What parts of the slice took: responses, and server CPU time in ns.
+    windows: list[tuple[int, int]] = field(default_factory=list)
 
     @property
-    def cpu_us_per_request(self) -> float:
-        """Server CPU time, user and system, that one request took."""
-        return self.cpu_ns / self.count / 1000
+    def cpu_us_per_request(self) -> list[float]:
+        """Server CPU time, user and system, of one request: in each window, or in all."""
+        windows = self.windows or [(self.count, self.cpu_ns)]
+        return [cpu_ns / count / 1000 for count, cpu_ns in windows]
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 def figures(slices: Sequence[Slice], server: str) -> Figures | None:
     """Sum ``server`` up over the slices of one scenario, or return None when it has no slice.
 
-    The CPU time is the lower quartile, since whatever else runs on the machine only ever adds to
-    it. Everything else is a median.
+    The CPU time is the lower quartile of all windows, since whatever else runs on the machine only
+    ever adds to it, for some tenths of a second or for minutes. Everything else is a median.
     """
     own = [s for s in slices if s.server == server]
     if not own:
@@ -130,7 +133,7 @@ def figures(slices: Sequence[Slice], server: str) -> Figures | None:
     return Figures(
         server=server,
         slices=len(own),
-        cpu_us=quartiles([s.cpu_us_per_request for s in own])[0],
+        cpu_us=quartiles([cost for s in own for cost in s.cpu_us_per_request])[0],
         requests_per_s=statistics.median(s.count / s.elapsed_ns * 1e9 for s in own),
         p50_us=statistics.median(s.p50_us for s in own),
         p99_us=statistics.median(s.p99_us for s in own),
@@ -148,7 +151,7 @@ def ratio(slices: Sequence[Slice], server: str, base: str) -> Ratio | None:
     The value is the ratio of the two lower quartiles. The spread comes from the ratios within
     each round, where both ran a few seconds apart.
     """
-    by_round = {(s.server, s.round): s.cpu_us_per_request for s in slices}
+    by_round = {(s.server, s.round): quartiles(s.cpu_us_per_request)[0] for s in slices}
     within = [
         cost / by_round[base, number]
         for (name, number), cost in by_round.items()

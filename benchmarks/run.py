@@ -147,7 +147,8 @@ def measure(
 ) -> report.Slice:
     """Let the client, pinned to ``core``, load ``server`` for one slice.
 
-    Both readings of the server's CPU clock fall into moments without an outstanding request.
+    Both readings of the server's CPU clock fall into moments without an outstanding request; those
+    in between are the client's.
 
     Raises:
         ServerFailed: a response was wrong, late or missing, or a process ended.
@@ -166,7 +167,8 @@ def measure(
         warm = client.stdout.readline()
         before = server.cpu_ns()
         front_before = front.cpu_ns() if front else {}
-        said, complaint = client.communicate("go\n" if warm else "", 60)
+        watched = " ".join(str(pid) for pid in before)
+        said, complaint = client.communicate(f"{watched}\n" if warm else "", 60)
         after = server.cpu_ns()
         front_after = front.cpu_ns() if front else {}
     except subprocess.TimeoutExpired as error:
@@ -178,8 +180,8 @@ def measure(
         raise ServerFailed("not measured: no wsgi.file_wrapper")
     if client.returncode:
         raise server.failed(complaint.strip() or f"the client exited with {client.returncode}")
-    if not before.keys() <= after.keys():
-        raise server.failed("a process of it ended while it was measured")
+    if before.keys() != after.keys():
+        raise server.failed("a process of it started or ended while it was measured")
     return report.Slice(
         scenario=scenario.name,
         server=spec.name,
