@@ -601,7 +601,11 @@ static void read_processes(void)
         if (processes_count == PROCESSES_MAX) {
             fail("the server", "has more processes than can be watched");
         }
-        processes[processes_count++] = (pid_t)atoi(word);
+        pid_t pid = (pid_t)atoi(word);
+        if (pid <= 0) {
+            fail("not a pid", word);
+        }
+        processes[processes_count++] = pid;
     }
 }
 

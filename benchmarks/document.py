@@ -102,7 +102,7 @@ def plot(results: report.Results, scenario: Scenario) -> str:
             spread = [s.max_us / 1000 for s in slices if s.server == server]
             value, title = own.max_us / 1000, "longest wait of the others, ms"
         else:
-            spread = [cost for s in slices if s.server == server for cost in s.cpu_us_per_request]
+            spread = report.costs_us([s for s in slices if s.server == server])
             value, title = own.cpu_us, "CPU µs per request"
         low, _, high = report.quartiles(spread)
         bars.append(plots.Bar(server, value, low, high))

@@ -156,8 +156,7 @@ def sampled(chosen: argparse.Namespace, udsrv: Path, directory: Path, data: Path
         finally:
             client.kill()
             client.wait()
-        costs = [cost for one in undisturbed for cost in one.cpu_us_per_request]
-        return report.quartiles(costs)[0]
+        return report.cpu_us(undisturbed)
 
 
 def code_offset(engine: Path) -> int:

@@ -36,12 +36,6 @@ class Slice:
     # What parts of the slice took: responses, and server CPU time in ns.
     windows: list[tuple[int, int]] = field(default_factory=list)
 
-    @property
-    def cpu_us_per_request(self) -> list[float]:
-        """Server CPU time, user and system, of one request: in each window, or in all."""
-        windows = self.windows or [(self.count, self.cpu_ns)]
-        return [cpu_ns / count / 1000 for count, cpu_ns in windows]
-
 
 @dataclass(frozen=True)
 class Results:
@@ -121,11 +115,25 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
+def costs_us(slices: Sequence[Slice]) -> list[float]:
+    """Server CPU time, user and system, of one request: in each window, or in a slice without."""
+    windows = [window for s in slices for window in s.windows or [(s.count, s.cpu_ns)]]
+    return [cpu_ns / count / 1000 for count, cpu_ns in windows]
+
+
+def cpu_us(slices: Sequence[Slice]) -> float:
+    """Return what one request costs: the lower quartile of all windows.
+
+    Whatever else runs on the machine only ever adds to it, for some tenths of a second or for
+    minutes.
+    """
+    return quartiles(costs_us(slices))[0]
+
+
 def figures(slices: Sequence[Slice], server: str) -> Figures | None:
     """Sum ``server`` up over the slices of one scenario, or return None when it has no slice.
 
-    The CPU time is the lower quartile of all windows, since whatever else runs on the machine only
-    ever adds to it, for some tenths of a second or for minutes. Everything else is a median.
+    All but CPU time is a median.
     """
     own = [s for s in slices if s.server == server]
     if not own:
@@ -133,7 +141,7 @@ def figures(slices: Sequence[Slice], server: str) -> Figures | None:
     return Figures(
         server=server,
         slices=len(own),
-        cpu_us=quartiles([cost for s in own for cost in s.cpu_us_per_request])[0],
+        cpu_us=cpu_us(own),
         requests_per_s=statistics.median(s.count / s.elapsed_ns * 1e9 for s in own),
         p50_us=statistics.median(s.p50_us for s in own),
         p99_us=statistics.median(s.p99_us for s in own),
@@ -151,7 +159,7 @@ def ratio(slices: Sequence[Slice], server: str, base: str) -> Ratio | None:
     The value is the ratio of the two lower quartiles. The spread comes from the ratios within
     each round, where both ran a few seconds apart.
     """
-    by_round = {(s.server, s.round): quartiles(s.cpu_us_per_request)[0] for s in slices}
+    by_round = {(s.server, s.round): cpu_us([s]) for s in slices}
     within = [
         cost / by_round[base, number]
         for (name, number), cost in by_round.items()
