@@ -4,15 +4,19 @@
 //! that it can neither end a line nor a quoted part of it: as `\xNN` in text, which is then ASCII, and
 //! as JSON strings of valid UTF-8 in JSON. What is not known is `-` in text and `null` in JSON.
 
+mod escape;
 mod line;
-mod out;
+mod raw;
+mod value;
 
 use std::time::Duration;
 
 use http1::{Head, Version};
 
-use self::line::Sink;
-use self::out::Text;
+use self::escape::Escaped;
+use self::line::{Put, Text, is_plain};
+use self::raw::Raw;
+use self::value::Values;
 use crate::environ::client_address;
 use crate::kernel::LocalTime;
 
@@ -22,9 +26,11 @@ pub const ATOMIC_LINE_BYTES: usize = libc::PIPE_BUF;
 /// The most that a number, a date or the pid takes.
 const FIXED_BYTES: usize = 32;
 
+/// What one place of a line shows.
 #[derive(Debug, Eq, PartialEq)]
 enum Piece {
-    Text(Text),
+    /// Nothing beside the text before it.
+    Nothing,
     /// The client, as a trusted peer names it.
     Address,
     /// The user of `Authorization: Basic`, one of [`Format::fields`].
@@ -49,6 +55,36 @@ enum Piece {
     AnswerField(Box<[u8]>),
     /// One of [`Format::variables`].
     Variable(usize),
+}
+
+impl Piece {
+    /// Whether it comes from outside. All else is short, and never cut.
+    fn is_foreign(&self) -> bool {
+        !self.is_number() && !matches!(self, Self::Nothing | Self::Time)
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Status
+                | Self::BodyBytes
+                | Self::BodyBytesIfAny
+                | Self::Seconds
+                | Self::Milliseconds
+                | Self::Microseconds
+                | Self::DecimalSeconds
+        )
+    }
+}
+
+/// A piece and the text before it.
+#[derive(Debug)]
+struct Column {
+    text: Text,
+    piece: Piece,
+    /// Its value is a string of JSON.
+    is_quoted: bool,
+    is_foreign: bool,
 }
 
 /// A field of the request that lines show.
@@ -105,9 +141,14 @@ impl Places {
 /// How lines look.
 #[derive(Debug)]
 pub struct Format {
-    pieces: Vec<Piece>,
+    columns: Vec<Column>,
     fields: Vec<Wanted>,
     is_json: bool,
+    /// What stands for a value that is not known.
+    unknown: Text,
+    quote: Text,
+    /// How many bytes of its texts are not plain.
+    odd_bytes: usize,
     /// What is wanted of the application's `environ`, by name.
     pub variables: Vec<String>,
     pub needs_clock: bool,
@@ -149,9 +190,12 @@ impl Format {
     /// The kind that does not exist.
     pub fn new(pieces: &[(String, String)], is_json: bool) -> Result<Self, String> {
         let mut format = Self {
-            pieces: Vec::new(),
+            columns: Vec::new(),
             fields: Vec::new(),
             is_json,
+            unknown: Text::split(if is_json { b"null" } else { b"-" }).1,
+            quote: Text::split(b"\"").1,
+            odd_bytes: 0,
             variables: Vec::new(),
             needs_clock: false,
             needs_answer_head: false,
@@ -165,14 +209,28 @@ impl Format {
                 continue;
             }
             let piece = format.piece(kind, name).ok_or_else(|| kind.clone())?;
-            format.pieces.extend(Text::split(&text).map(Piece::Text));
+            format.push(&text, piece);
             text.clear();
-            format.pieces.push(piece);
         }
         text.push(b'\n');
-        format.pieces.extend(Text::split(&text).map(Piece::Text));
+        format.push(&text, Piece::Nothing);
         format.atomic_value_bytes = format.room_for_values();
         Ok(format)
+    }
+
+    /// Append `piece` and the text before it.
+    fn push(&mut self, text: &[u8], piece: Piece) {
+        self.odd_bytes += text.iter().filter(|&&byte| !is_plain(byte)).count();
+        let (before, last) = Text::split(text);
+        let before = before.into_iter().map(|text| (text, Piece::Nothing));
+        for (text, piece) in before.chain([(last, piece)]) {
+            self.columns.push(Column {
+                text,
+                is_quoted: self.is_json && (piece.is_foreign() || piece == Piece::Time),
+                is_foreign: piece.is_foreign(),
+                piece,
+            });
+        }
     }
 
     /// What is the same in every line.
@@ -264,19 +322,18 @@ impl Format {
 
     fn room_for_values(&self) -> usize {
         let (mut fixed, mut values) = (0, 0);
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => fixed += text.len(),
-                Piece::Address
-                | Piece::User(_)
-                | Piece::RequestLine
-                | Piece::Method
-                | Piece::Path
-                | Piece::Query
-                | Piece::Field(_)
-                | Piece::AnswerField(_)
-                | Piece::Variable(_) => values += 1,
-                _ => fixed += FIXED_BYTES,
+        for Column {
+            text,
+            piece,
+            is_foreign,
+            ..
+        } in &self.columns
+        {
+            fixed += text.len();
+            match (is_foreign, piece) {
+                (true, _) => values += 1,
+                (false, Piece::Nothing) => {}
+                (false, _) => fixed += FIXED_BYTES,
             }
         }
         // Quotes, and the mark of what was cut off.
@@ -305,8 +362,8 @@ impl Format {
         out.clear();
         let text = if self.is_json {
             format!(
-                "\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}\
-                 {sign}{east_h:02}:{east_m:02}\""
+                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}\
+                 {sign}{east_h:02}:{east_m:02}"
             )
         } else {
             let name = MONTHS
@@ -330,41 +387,61 @@ impl Format {
         time: &[u8],
         is_atomic: bool,
     ) -> Option<usize> {
-        if !is_atomic {
-            return self.pieces(room, record, time, usize::MAX);
+        let places = record.places.unwrap_or_else(|| self.places(record));
+        let mut values = Values::new(self, record, places, time);
+        if let Some(len) = self.raw(room, &mut values) {
+            return Some(len);
         }
-        let room = room.get_mut(..ATOMIC_LINE_BYTES)?;
-        let len = self.pieces(room, record, time, usize::MAX);
-        let len = len.or_else(|| self.pieces(room, record, time, self.atomic_value_bytes));
-        len.or_else(|| {
-            // The format alone has no room in it.
-            *room.last_mut()? = b'\n';
-            Some(room.len())
-        })
+        let mut line = self.escaped(&mut values, usize::MAX);
+        if is_atomic && line.len() > ATOMIC_LINE_BYTES {
+            line = self.escaped(&mut values, self.atomic_value_bytes);
+            // The format alone may have no room in it.
+            line.truncate(ATOMIC_LINE_BYTES);
+            *line.last_mut()? = b'\n';
+        }
+        room.get_mut(..line.len())?.copy_from_slice(&line);
+        Some(line.len())
     }
 
+    /// Write a line as it is, if there is room for any and no value needs an escape. They are looked at
+    /// when they are in it, all at once.
     #[inline]
-    fn pieces(
-        &self,
-        room: &mut [u8],
-        record: &Record<'_>,
-        time: &[u8],
-        value_bytes: usize,
-    ) -> Option<usize> {
-        let places = record.places.unwrap_or_else(|| self.places(record));
-        let mut sink = Sink::new(self, places, room, value_bytes);
-        for piece in &self.pieces {
-            sink.piece(piece, record, time);
+    fn raw(&self, room: &mut [u8], values: &mut Values<'_>) -> Option<usize> {
+        let mut raw = Raw::new(room)?;
+        let quoted = self.put_columns(&mut raw, values);
+        raw.len(self.odd_bytes + 2 * quoted)
+    }
+
+    /// A line of escaped values, of which each that comes from outside takes at most `value_bytes`.
+    #[cold]
+    fn escaped(&self, values: &mut Values<'_>, value_bytes: usize) -> Vec<u8> {
+        let mut escaped = Escaped::new(self.is_json, value_bytes);
+        self.put_columns(&mut escaped, values);
+        escaped.line
+    }
+
+    /// Returns how many values have quotes.
+    #[inline]
+    fn put_columns(&self, line: &mut impl Put, values: &mut Values<'_>) -> usize {
+        let mut quoted = 0;
+        for column in &self.columns {
+            line.put_text(&column.text);
+            match values.get(&column.piece) {
+                None => line.put_text(&self.unknown),
+                Some(value) if column.is_quoted => {
+                    quoted += 1;
+                    line.put_text(&self.quote);
+                    line.put_value(value, column);
+                    line.put_text(&self.quote);
+                }
+                Some(value) => line.put_value(value, column),
+            }
         }
-        sink.len()
+        quoted
     }
 }
 
 impl<'a> Request<'a> {
-    fn method(self) -> &'a [u8] {
-        self.head.method.of(self.bytes)
-    }
-
     /// The request line without its end; there is one space between its parts.
     fn line(self) -> &'a [u8] {
         let (method, target) = (self.head.method, self.head.target);
@@ -445,8 +522,15 @@ mod tests {
 
     fn line(format: &Format, record: &Record<'_>, is_atomic: bool) -> String {
         let mut room = vec![b'#'; 1 << 20];
-        let len = format.line(&mut room, record, b"[now]", is_atomic).unwrap();
-        String::from_utf8(room[..len].to_vec()).unwrap()
+        let line = |room: &mut [u8]| {
+            let len = format.line(room, record, b"[now]", is_atomic)?;
+            String::from_utf8(room[..len].to_vec()).ok()
+        };
+        let text = line(&mut room).unwrap();
+        // The same where the room is narrow, if it is enough.
+        assert_eq!(line(&mut room[..text.len()]).as_ref(), Some(&text));
+        assert_eq!(line(&mut room[..text.len() - 1]), None);
+        text
     }
 
     #[test]
@@ -469,6 +553,29 @@ mod tests {
             line(&format("h r i:x a i:y", true), &record, false),
             "\"10.0.0.1\" \"GET /a?b=c HTTP/1.0\" \"1,2\" \"\\\"\u{fffd}\\u0009\\\"\" null\n"
         );
+    }
+
+    #[test]
+    fn what_needs_no_escape_is_written_as_it_is() {
+        let parser = parser(HEAD);
+        let record = Record {
+            request: Some(Request {
+                bytes: HEAD,
+                head: parser.head(),
+            }),
+            address: Some(b"10.0.0.1"),
+            ..NOBODY
+        };
+        let mut room = [0; 8192];
+        for (pieces, is_raw) in [("h u t r s b i:host", true), ("i:user-agent", false)] {
+            for is_json in [false, true] {
+                let format = format(pieces, is_json);
+                let places = format.places(&record);
+                let mut values = Values::new(&format, &record, places, b"[now]");
+                let len = format.raw(&mut room, &mut values);
+                assert_eq!(len.is_some(), is_raw, "{pieces} {is_json}");
+            }
+        }
     }
 
     #[test]
@@ -515,6 +622,7 @@ mod tests {
         let unknown = "- - - [now] - - - - - 400 0 - - - - - - - - - -\n";
         assert_eq!(line(&format(pieces, false), &NOBODY, false), unknown);
         let json = unknown.replace(" -", " null").replacen('-', "null", 1);
+        let json = json.replace("[now]", "\"[now]\"");
         assert_eq!(line(&format(pieces, true), &NOBODY, false), json);
     }
 
@@ -599,7 +707,7 @@ mod tests {
         format("t", false).render_time(&time, &mut out);
         assert_eq!(out, b"[09/Mar/2026:04:05:06 -0330]");
         format("t", true).render_time(&time, &mut out);
-        assert_eq!(out, b"\"2026-03-09T04:05:06-03:30\"");
+        assert_eq!(out, b"2026-03-09T04:05:06-03:30");
     }
 
     #[test]

@@ -277,23 +277,7 @@ impl fmt::Display for Refusal {
 
 /// Append `value` in decimal.
 fn push_decimal(out: &mut Vec<u8>, value: u64) {
-    let (digits, start) = decimal(value);
-    out.extend_from_slice(&digits[start..]);
-}
-
-/// `value` in decimal, and where it starts.
-#[inline]
-pub fn decimal(mut value: u64) -> ([u8; 20], usize) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-        if value == 0 {
-            return (digits, start);
-        }
-    }
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Append `value` in hexadecimal, as a chunk's size.
