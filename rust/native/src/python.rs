@@ -170,10 +170,9 @@ pub fn next<'py>(iterator: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyA
         let item = ffi::PyIter_Next(iterator.as_ptr());
         match Bound::from_owned_ptr_or_opt(iterator.py(), item) {
             Some(item) => Ok(Some(item)),
-            None => match PyErr::take(iterator.py()) {
-                Some(error) => Err(error),
-                None => Ok(None),
-            },
+            // Mostly there is none, and to take it would take a while to find that out.
+            None if ffi::PyErr_Occurred().is_null() => Ok(None),
+            None => Err(PyErr::fetch(iterator.py())),
         }
     }
 }

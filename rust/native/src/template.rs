@@ -8,6 +8,8 @@
 //! The lines that say what is in it are known too: to compare a whole line is cheaper than to look its name
 //! up, and then its value.
 
+use std::ops::Range;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 
@@ -39,8 +41,9 @@ pub struct Template {
     /// How many copies have been made.
     turn: u32,
     streaks: [Streak; USUAL.len()],
-    /// The known lines, in the order in which they came when they were learnt.
+    /// The known lines, in the order in which they came when they were learnt, and their texts.
     lines: Vec<Line>,
+    texts: Vec<u8>,
     /// How many requests since then have had other lines for what is in it.
     unknown: u8,
 }
@@ -77,8 +80,9 @@ impl Streak {
 
 /// A line that says what the template says.
 struct Line {
-    /// From the start of the name to the end of the value.
-    text: Box<[u8]>,
+    /// From the start of the name to the end of the value: where that is in [`Template::texts`]. What
+    /// is read in a row lies in a row.
+    text: Range<usize>,
     place: usize,
     role: Role,
 }
@@ -113,6 +117,7 @@ impl Template {
             turn: 0,
             streaks: [Streak::default(); USUAL.len()],
             lines: Vec::new(),
+            texts: Vec::new(),
             unknown: 0,
         })
     }
@@ -175,7 +180,7 @@ impl Template {
     #[inline]
     pub fn put_line(&self, copy: &mut Copy<'_>, line: &[u8]) -> Option<Role> {
         let known = self.lines.get(copy.next_line)?;
-        if *known.text != *line {
+        if self.texts[known.text.clone()] != *line {
             return None;
         }
         copy.next_line += 1;
@@ -206,8 +211,10 @@ impl Template {
                 && python::latin1_bytes(&header.value.bind(py).as_any().as_borrowed())
                     == Some(value)
             {
+                let start = self.texts.len();
+                self.texts.extend_from_slice(line);
                 self.lines.push(Line {
-                    text: line.into(),
+                    text: start..self.texts.len(),
                     place,
                     role: entry.role,
                 });
@@ -217,6 +224,7 @@ impl Template {
 
     fn forget_lines(&mut self) {
         self.lines.clear();
+        self.texts.clear();
         self.unknown = 0;
     }
 
