@@ -1,25 +1,36 @@
 //! The `Date` of a response, rendered once a second.
 
-use std::cell::Cell;
-
 use crate::kernel;
 
 /// An IMF-fixdate (RFC 9110 5.6.7) is always this long.
-pub const DATE_LEN: usize = 29;
+const DATE_LEN: usize = 29;
 
-thread_local! {
-    static RENDERED: Cell<(i64, [u8; DATE_LEN])> = const { Cell::new((i64::MIN, [0; DATE_LEN])) };
+/// The date as it was rendered last.
+#[derive(Debug)]
+pub struct Date {
+    seconds: i64,
+    text: [u8; DATE_LEN],
 }
 
-/// Append the current date to `out`.
-pub fn push_date(out: &mut Vec<u8>) {
-    let seconds = kernel::wall_seconds();
-    let (rendered_at, mut date) = RENDERED.get();
-    if rendered_at != seconds {
-        date = render(seconds);
-        RENDERED.set((seconds, date));
+impl Default for Date {
+    fn default() -> Self {
+        Self {
+            seconds: i64::MIN,
+            text: [0; DATE_LEN],
+        }
     }
-    out.extend_from_slice(&date);
+}
+
+impl Date {
+    /// The current date.
+    pub fn now(&mut self) -> &[u8] {
+        let seconds = kernel::wall_seconds();
+        if self.seconds != seconds {
+            self.text = render(seconds);
+            self.seconds = seconds;
+        }
+        &self.text
+    }
 }
 
 /// `seconds` since 1970 as `Sun, 06 Nov 1994 08:49:37 GMT`.

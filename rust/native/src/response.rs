@@ -8,7 +8,7 @@ use std::fmt;
 use http1::response::{self as rules, ResponseFraming};
 use http1::{ParseError, Version};
 
-use crate::date;
+use crate::date::Date;
 
 /// What an application does wrong in its answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -78,6 +78,7 @@ pub struct Answer {
     pub declared: Option<u64>,
     has_date: bool,
     has_server: bool,
+    date: Date,
 }
 
 impl Answer {
@@ -172,7 +173,7 @@ impl Answer {
         }
         if !self.has_date {
             out.extend_from_slice(b"Date: ");
-            date::push_date(out);
+            out.extend_from_slice(self.date.now());
             out.extend_from_slice(b"\r\n");
         }
         match (framing, length) {
