@@ -60,7 +60,7 @@ enum Piece {
 impl Piece {
     /// Whether it comes from outside. All else is short, and never cut.
     fn is_foreign(&self) -> bool {
-        !self.is_number() && !matches!(self, Self::Nothing | Self::Time)
+        !self.is_number() && !matches!(self, Self::Nothing | Self::Time | Self::Protocol)
     }
 
     fn is_number(&self) -> bool {
@@ -193,8 +193,8 @@ impl Format {
             columns: Vec::new(),
             fields: Vec::new(),
             is_json,
-            unknown: Text::split(if is_json { b"null" } else { b"-" }).1,
-            quote: Text::split(b"\"").1,
+            unknown: Text::new(if is_json { b"null" } else { b"-" }),
+            quote: Text::new(b"\""),
             odd_bytes: 0,
             variables: Vec::new(),
             needs_clock: false,
@@ -226,7 +226,7 @@ impl Format {
         for (text, piece) in before.chain([(last, piece)]) {
             self.columns.push(Column {
                 text,
-                is_quoted: self.is_json && (piece.is_foreign() || piece == Piece::Time),
+                is_quoted: self.is_json && !piece.is_number() && piece != Piece::Nothing,
                 is_foreign: piece.is_foreign(),
                 piece,
             });
@@ -507,6 +507,15 @@ mod tests {
         parser
     }
 
+    /// The record of a request, and what is the same in all of them.
+    fn asked<'a>(bytes: &'a [u8], parser: &'a HeadParser) -> Record<'a> {
+        let head = parser.head();
+        Record {
+            request: Some(Request { bytes, head }),
+            ..NOBODY
+        }
+    }
+
     /// Pieces separated by spaces: an atom, or an atom and a name with a colon between.
     fn format(pieces: &str, is_json: bool) -> Format {
         let mut list = Vec::new();
@@ -537,12 +546,8 @@ mod tests {
     fn what_a_peer_sends_can_end_neither_a_line_nor_its_quotes() {
         let parser = parser(HEAD);
         let record = Record {
-            request: Some(Request {
-                bytes: HEAD,
-                head: parser.head(),
-            }),
             address: Some(b"10.0.0.1"),
-            ..NOBODY
+            ..asked(HEAD, &parser)
         };
         assert_eq!(record.request.and_then(Request::address), record.address);
         assert_eq!(
@@ -559,12 +564,8 @@ mod tests {
     fn what_needs_no_escape_is_written_as_it_is() {
         let parser = parser(HEAD);
         let record = Record {
-            request: Some(Request {
-                bytes: HEAD,
-                head: parser.head(),
-            }),
             address: Some(b"10.0.0.1"),
-            ..NOBODY
+            ..asked(HEAD, &parser)
         };
         let mut room = [0; 8192];
         for (pieces, is_raw) in [("h u t r s b i:host", true), ("i:user-agent", false)] {
@@ -582,12 +583,8 @@ mod tests {
     fn what_a_stranger_says_of_its_client_is_not_shown() {
         let parser = parser(HEAD);
         let record = Record {
-            request: Some(Request {
-                bytes: HEAD,
-                head: parser.head(),
-            }),
             is_trusted: false,
-            ..NOBODY
+            ..asked(HEAD, &parser)
         };
         let format = format("h i:x-forwarded-for i:x-forwarded-host i:host", false);
         assert_eq!(line(&format, &record, false), "- - - x\n");
@@ -601,13 +598,7 @@ mod tests {
         }
         head.extend_from_slice(b"x-11: more\r\nX-3: more\r\n\r\n");
         let parser = parser(&head);
-        let record = Record {
-            request: Some(Request {
-                bytes: &head,
-                head: parser.head(),
-            }),
-            ..NOBODY
-        };
+        let record = asked(&head, &parser);
         let names = (0..13).map(|index| format!("i:x-{index}"));
         let format = format(&names.collect::<Vec<_>>().join(" "), false);
         assert_eq!(
@@ -664,13 +655,7 @@ mod tests {
             };
             let mut parser = HeadParser::new();
             assert_eq!(parser.advance(&head, &limits), Ok(Progress::Complete));
-            let record = Record {
-                request: Some(Request {
-                    bytes: &head,
-                    head: parser.head(),
-                }),
-                ..NOBODY
-            };
+            let record = asked(&head, &parser);
             for is_json in [false, true] {
                 let format = format("a r s", is_json);
                 let text = line(&format, &record, true);
@@ -679,6 +664,20 @@ mod tests {
                 assert!(text.ends_with(" 400\n"), "{text}");
                 let is_cut = line(&format, &record, false).len() > ATOMIC_LINE_BYTES;
                 assert_eq!(text.contains("..."), is_cut);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_come_from_outside_is_never_cut() {
+        let head = format!("GET / HTTP/1.0\r\nUser-Agent: {}\r\n\r\n", "a".repeat(4000));
+        let parser = parser(head.as_bytes());
+        let record = asked(head.as_bytes(), &parser);
+        for is_json in [false, true] {
+            let format = format(&["H t s a"; 50].join(" "), is_json);
+            let text = line(&format, &record, true);
+            for own in ["HTTP/1.0", "[now]", " 400 "] {
+                assert_eq!(text.matches(own).count(), 50, "{own} {text}");
             }
         }
     }

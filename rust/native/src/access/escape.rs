@@ -3,6 +3,9 @@
 use super::Column;
 use super::line::{Put, Text, is_plain};
 
+/// Most lines are no longer.
+const USUAL_BYTES: usize = 1024;
+
 /// A line with escaped values.
 pub struct Escaped {
     pub line: Vec<u8>,
@@ -14,19 +17,40 @@ impl Escaped {
     /// A value that comes from outside may take `value_bytes`; what is more is left out, and that is said.
     pub fn new(is_json: bool, value_bytes: usize) -> Self {
         Self {
-            line: Vec::new(),
+            line: Vec::with_capacity(USUAL_BYTES),
             is_json,
             value_bytes,
         }
     }
 
-    fn put_characters(&mut self, characters: impl Iterator<Item = Written>, mut room: usize) {
+    /// Append what stands for characters, as long as `room` is enough. Returns what is left of it, if it was.
+    fn put_odd(
+        &mut self,
+        characters: impl Iterator<Item = Written>,
+        mut room: usize,
+    ) -> Option<usize> {
         for Written { bytes, len } in characters {
-            let Some(left) = room.checked_sub(len) else {
-                return self.line.extend_from_slice(b"...");
-            };
-            room = left;
+            room = room.checked_sub(len)?;
             self.line.extend_from_slice(&bytes[..len]);
+        }
+        Some(room)
+    }
+
+    /// Append bytes of which all are plain, or none is. Returns the same.
+    fn put_run(&mut self, run: &[u8], room: usize) -> Option<usize> {
+        if run.first().copied().is_some_and(is_plain) {
+            self.line.extend_from_slice(&run[..run.len().min(room)]);
+            return room.checked_sub(run.len());
+        }
+        if self.is_json {
+            // No character is in two runs: all bytes of one are odd that is not ASCII.
+            let characters = run.utf8_chunks().flat_map(|chunk| {
+                let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+                chunk.valid().chars().chain(broken)
+            });
+            self.put_odd(characters.map(in_json), room)
+        } else {
+            self.put_odd(run.iter().copied().map(in_text), room)
         }
     }
 }
@@ -37,19 +61,21 @@ impl Put for Escaped {
     }
 
     fn put_value(&mut self, value: &[u8], column: &Column) {
-        let room = if column.is_foreign {
+        let mut room = if column.is_foreign {
             self.value_bytes
         } else {
             usize::MAX
         };
-        if self.is_json {
-            let characters = value.utf8_chunks().flat_map(|chunk| {
-                let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
-                chunk.valid().chars().chain(broken)
-            });
-            self.put_characters(characters.map(in_json), room);
-        } else {
-            self.put_characters(value.iter().copied().map(in_text), room);
+        // Without a way out, so that the compiler makes vectors of it.
+        let are_plain = value.iter().fold(true, |all, byte| all & is_plain(*byte));
+        if are_plain && value.len() <= room {
+            return self.line.extend_from_slice(value);
+        }
+        for run in value.chunk_by(|one, next| is_plain(*one) == is_plain(*next)) {
+            match self.put_run(run, room) {
+                Some(left) => room = left,
+                None => return self.line.extend_from_slice(b"..."),
+            }
         }
     }
 }
@@ -72,9 +98,6 @@ impl Written {
 }
 
 fn in_text(byte: u8) -> Written {
-    if is_plain(byte) {
-        return Written::new(&[byte]);
-    }
     let [high, low] = hex(byte);
     Written::new(&[b'\\', b'x', high, low])
 }

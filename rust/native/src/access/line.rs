@@ -6,7 +6,7 @@ use super::Column;
 pub const LANES: usize = 16;
 
 /// A text of the format, or a part of it: so short that all of it is written at once.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub struct Text {
     pub bytes: [u8; LANES],
     len: u8,
@@ -21,17 +21,21 @@ pub trait Put {
 }
 
 impl Text {
+    /// A text of at most [`LANES`] bytes.
+    pub fn new(part: &[u8]) -> Self {
+        let mut bytes = [b' '; LANES];
+        bytes[..part.len()].copy_from_slice(part);
+        Self {
+            bytes,
+            len: u8::try_from(part.len()).unwrap_or(0),
+        }
+    }
+
     /// The texts that `bytes` are when they are written one after the other; the last may be empty.
     pub fn split(bytes: &[u8]) -> (Vec<Self>, Self) {
-        let (whole, rest) = bytes.as_chunks();
-        let text = |bytes: [u8; LANES], len: usize| Self {
-            bytes,
-            len: u8::try_from(len).unwrap_or(0),
-        };
-        let mut last = [b' '; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        let whole = whole.iter().map(|chunk| text(*chunk, LANES)).collect();
-        (whole, text(last, rest.len()))
+        let (whole, rest) = bytes.as_chunks::<LANES>();
+        let whole = whole.iter().map(|chunk| Self::new(chunk));
+        (whole.collect(), Self::new(rest))
     }
 
     #[inline]

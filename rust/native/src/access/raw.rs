@@ -115,7 +115,7 @@ mod tests {
 
     fn column() -> Column {
         Column {
-            text: Text::split(b"").1,
+            text: Text::new(b""),
             piece: Piece::Nothing,
             is_quoted: false,
             is_foreign: true,

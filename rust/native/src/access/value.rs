@@ -81,7 +81,16 @@ impl<'r> Values<'r> {
                 let variable = record.variables.get(*index).and_then(Option::as_ref);
                 variable.map(String::as_bytes)
             }
-            _ => None,
+            // Those that `get` knows.
+            Piece::Nothing
+            | Piece::Address
+            | Piece::User(_)
+            | Piece::Time
+            | Piece::RequestLine
+            | Piece::Status
+            | Piece::BodyBytes
+            | Piece::BodyBytesIfAny
+            | Piece::Field(_) => None,
         }
     }
 
